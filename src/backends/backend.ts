@@ -1,0 +1,43 @@
+import type { Locality } from '../config/schema.ts'
+import type { Answer } from '../wire/answer.ts'
+import type { ChatRequest } from '../wire/chat.ts'
+
+/**
+ * Anything that answers chat completions: a pool of local workers, a vLLM in the next rack, a cloud provider.
+ * Adapters translate to and from the canonical format and map every failure to a GatewayError.
+ */
+export interface Backend {
+  readonly name: string
+  /** Where prompt bytes go, as the operator declared it. */
+  readonly locality: Locality
+  /** Snapshot for routing: cheap, synchronous. `model` is the backend's own name for it. */
+  availability (model: string): Availability
+  /**
+   * Starts one attempt. `request.model` is the backend's own model name.
+   * Resolves at the first content (text, tool call, refusal, reasoning, or a finish reason), not before: until then
+   * another target can still be tried and the caller never knows.
+   * @throws GatewayError before the first content; after it the frames throw
+   */
+  chat (request: ChatRequest, options: ChatOptions): Promise<Answer>
+  /** Refuses new calls, lets running ones finish until `signal` aborts, frees everything. */
+  close (signal?: AbortSignal): Promise<void>
+}
+
+export interface ChatOptions {
+  /** Aborts when the caller has left or the call's time is over; frees the slot or socket within 50 ms. */
+  readonly signal: AbortSignal
+  /** Farthest place this call may travel; the dialer checks it against the destination itself. */
+  readonly boundary: Locality
+  readonly callId: string
+  /** Calls of different isolation domains (tenants) never share cached prompt state. */
+  readonly isolation: string
+}
+
+export interface Availability {
+  readonly state: 'ready' | 'loading' | 'saturated' | 'down'
+  /** Calls waiting for a place. */
+  readonly queued: number
+  readonly freeSlots: number
+  /** Longest prompt plus answer in tokens, where known. */
+  readonly contextTokens: number | null
+}

@@ -1,0 +1,160 @@
+/** Single source of truth: the TypeScript types, the validator, the JSON Schema for editors and docs/configuration.md. */
+import { Type, type Static, type TSchema } from 'typebox'
+
+const Name = (description: string) => Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$', description })
+const Milliseconds = (value: number, description: string) => Type.Integer({ minimum: 1, maximum: 86_400_000, default: value, description })
+const Part = <T extends Record<string, TSchema>>(properties: T, description: string) =>
+  Type.Object(properties, { additionalProperties: false, default: {}, description })
+
+export const LOCALITIES = ['local', 'domain', 'cloud'] as const
+export const Locality = Type.Enum(LOCALITIES, {
+  description: 'Where prompt bytes go: `local` is this host, `domain` the operator\'s own network, `cloud` a third party.'
+})
+export type Locality = (typeof LOCALITIES)[number]
+
+export const DATA_CLASSES = ['public', 'internal', 'confidential', 'restricted'] as const
+export type DataClass = (typeof DATA_CLASSES)[number]
+
+/** Secrets are named in the configuration, never written in it. */
+export const Secret = Type.Union([
+  Type.Object({ env: Type.String({ minLength: 1, description: 'Name of an environment variable.' }) }, { additionalProperties: false }),
+  Type.Object({ file: Type.String({ minLength: 1, description: 'Path of a file; white space at the end is dropped.' }) }, { additionalProperties: false })
+], { description: 'Where a secret is found: `{ env: NAME }` or `{ file: PATH }`.' })
+export type Secret = Static<typeof Secret>
+
+export const LocalModelConfig = Type.Object({
+  name: Name('Name of the model inside its backend.'),
+  path: Type.String({ minLength: 1, description: 'GGUF file; relative to the configuration file.' }),
+  sha256: Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Digest that the file must have; checked at every load.' })),
+  workers: Type.Integer({ minimum: 1, maximum: 64, default: 1, description: 'Processes that load this model.' }),
+  slots: Type.Integer({ minimum: 1, maximum: 256, default: 4, description: 'Calls one worker answers at once. Each costs `contextTokens` of KV cache.' }),
+  contextTokens: Type.Integer({ minimum: 256, maximum: 1_048_576, default: 4096, description: 'Longest prompt plus answer, in tokens. Never more than the model was trained for.' }),
+  batchTokens: Type.Integer({ minimum: 32, maximum: 16_384, default: 512, description: 'Tokens computed in one step, shared by all slots.' }),
+  threads: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: 'CPU threads of one worker. More than there are free cores is much slower, not faster.' }),
+  gpu: Type.Union([Type.Literal('auto'), Type.Literal('cuda'), Type.Literal('vulkan'), Type.Literal('metal'), Type.Literal(false)], { default: 'auto', description: 'What computes: `auto` takes the best there is, `false` the CPU.' }),
+  environment: Type.Record(Type.String(), Type.String(), { default: {}, description: 'Environment of the worker process, to choose its device: `CUDA_VISIBLE_DEVICES`, `GGML_VK_VISIBLE_DEVICES`.' })
+}, { additionalProperties: false })
+export type LocalModelConfig = Static<typeof LocalModelConfig>
+
+export const PoolConfig = Type.Object({
+  name: Name('Unique name, used in targets, metrics and records.'),
+  kind: Type.Literal('pool', { description: 'Local worker processes on this host. Their locality is always `local`.' }),
+  models: Type.Array(LocalModelConfig, { minItems: 1, maxItems: 256, description: 'Models to keep loaded.' }),
+  queue: Part({
+    length: Type.Integer({ minimum: 0, maximum: 100_000, default: 256, description: 'Calls that may wait for a slot, per model. One more is refused, or goes to the next target.' }),
+    timeoutMs: Milliseconds(60_000, 'Longest wait for a slot.')
+  }, 'What happens when every slot is taken.'),
+  timeouts: Part({
+    loadMs: Milliseconds(120_000, 'Start and load of a worker.'),
+    firstTokenMs: Milliseconds(120_000, 'From the slot to the first content.'),
+    idleMs: Milliseconds(30_000, 'Longest silence inside a stream.'),
+    totalMs: Milliseconds(600_000, 'Whole attempt.')
+  }, 'Waiting for workers.'),
+  restart: Part({
+    backoffMs: Milliseconds(200, 'Pause before the first restart; doubles with each crash, with jitter.'),
+    maxBackoffMs: Milliseconds(30_000, 'Longest pause.'),
+    quarantineAfter: Type.Integer({ minimum: 1, maximum: 100, default: 5, description: 'Crashes within `windowMs` after which a worker is given up until `quarantineMs` has passed.' }),
+    windowMs: Milliseconds(60_000, 'Time in which crashes are counted.'),
+    quarantineMs: Milliseconds(300_000, 'How long a quarantined worker rests.')
+  }, 'What happens when a worker dies.')
+}, { additionalProperties: false })
+export type PoolConfig = Static<typeof PoolConfig>
+
+export const OpenAIBackendConfig = Type.Object({
+  name: Name('Unique name, used in targets, metrics and records.'),
+  kind: Type.Literal('openai', { description: 'Any server that speaks the OpenAI API.' }),
+  baseUrl: Type.String({ pattern: '^https?://', description: 'URL up to and with `/v1`.' }),
+  locality: Locality,
+  apiKey: Type.Optional(Secret),
+  headers: Type.Record(Type.String({ pattern: '^[A-Za-z0-9-]+$' }), Type.String(), { default: {}, description: 'Extra headers of every request. No secrets here.' }),
+  connections: Type.Integer({ minimum: 1, maximum: 10_000, default: 256, description: 'Open connections at most.' }),
+  allowInsecure: Type.Boolean({ default: false, description: 'Allow `http://` to a cloud backend that is not on this host. The prompt and the key then travel in the clear.' }),
+  timeouts: Part({
+    connectMs: Milliseconds(2_000, 'Name, connection and TLS.'),
+    firstTokenMs: Milliseconds(60_000, 'From the request to the first content.'),
+    idleMs: Milliseconds(15_000, 'Longest silence inside a stream.'),
+    totalMs: Milliseconds(600_000, 'Whole attempt.')
+  }, 'Four separate waits.')
+}, { additionalProperties: false })
+export type OpenAIBackendConfig = Static<typeof OpenAIBackendConfig>
+
+export const BackendConfig = Type.Union([PoolConfig, OpenAIBackendConfig], { description: 'Told apart by `kind`.' })
+export type BackendConfig = Static<typeof BackendConfig>
+
+export const TargetConfig = Type.Object({
+  backend: Type.String({ description: 'Name of a backend.' }),
+  model: Type.String({ minLength: 1, maxLength: 256, description: 'The backend\'s own name of the model. `*` stands for what the `*` of the public name matched.' })
+}, { additionalProperties: false })
+export type TargetConfig = Static<typeof TargetConfig>
+
+export const ModelConfig = Type.Object({
+  name: Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,126}\\*?$', description: 'Public name that callers use. May end in `*`; an exact name wins, then the longest prefix.' }),
+  targets: Type.Array(TargetConfig, { minItems: 1, maxItems: 32, description: 'What may answer, in order.' }),
+  order: Type.Enum(['listed', 'local_first', 'cloud_first'] as const, { default: 'listed', description: 'Order in which permitted targets are tried: as listed, nearest first, or farthest first.' })
+}, { additionalProperties: false })
+export type ModelConfig = Static<typeof ModelConfig>
+
+export const LimitsConfig = Part({
+  requestsPerMinute: Type.Optional(Type.Integer({ minimum: 1, maximum: 100_000_000, description: 'Calls per minute; none if left out.' })),
+  tokensPerMinute: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000_000_000, description: 'Input and output tokens per minute, reserved before and settled after each call; none if left out.' })),
+  concurrency: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: 'Calls at once; none if left out.' }))
+}, 'Taken all or none for each call.')
+export type LimitsConfig = Static<typeof LimitsConfig>
+
+export const TenantConfig = Type.Object({
+  name: Name('Unique name. Keys belong to a tenant.'),
+  class: Type.Enum(DATA_CLASSES, { default: 'internal', description: 'Lowest data class of this tenant\'s calls. A caller can raise it with `x-torchgate-class`, never lower it.' }),
+  boundary: Type.Enum(LOCALITIES, { default: 'cloud', description: 'Farthest place this tenant\'s prompts may go, whatever their class.' }),
+  models: Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
+  limits: LimitsConfig
+}, { additionalProperties: false })
+export type TenantConfig = Static<typeof TenantConfig>
+
+const boundaryOfClass = (value: Locality) => Type.Enum(LOCALITIES, { default: value, description: 'Farthest place data of this class may go.' })
+
+export const Config = Type.Object({
+  server: Part({
+    host: Type.String({ default: '127.0.0.1', description: 'Address of the API. Loopback unless you say otherwise. `HOST` overrides it.' }),
+    port: Type.Integer({ minimum: 0, maximum: 65_535, default: 8080, description: 'Port of the API; 0 takes a free one. `PORT` and `--port` override it.' }),
+    bodyLimitBytes: Type.Integer({ minimum: 1024, maximum: 1_073_741_824, default: 33_554_432, description: 'Largest request body.' }),
+    requestTimeoutMs: Milliseconds(60_000, 'A request must have arrived whole by then.'),
+    headersTimeoutMs: Milliseconds(15_000, 'Its headers by then.'),
+    writeStallMs: Milliseconds(60_000, 'A caller that reads nothing for this long is cut off.'),
+    maxConnections: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10_000, description: 'Open client connections at most.' }),
+    drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
+  }, 'The OpenAI-compatible API.'),
+  admin: Part({
+    host: Type.String({ default: '127.0.0.1', description: 'Address of metrics, health and the admin API.' }),
+    port: Type.Integer({ minimum: 0, maximum: 65_535, default: 9464, description: 'Its port; 0 takes a free one. `ADMIN_PORT` and `--admin-port` override it.' })
+  }, 'The operator\'s listener.'),
+  dataDir: Type.String({ default: './data', description: 'Folder of the SQLite database and the key pepper.' }),
+  log: Part({
+    level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'] as const, { default: 'info', description: 'One JSON line per call at `info`. Never prompt text, never keys.' })
+  }, 'Logging to standard output.'),
+  state: Part({
+    redis: Type.Optional(Type.Object({
+      url: Secret,
+      timeoutMs: Milliseconds(50, 'Longest wait for one command.')
+    }, { additionalProperties: false, description: 'Keep limits in Redis or Valkey, exact across replicas. Without it they are kept in memory.' }))
+  }, 'Shared counters.'),
+  limits: Part({
+    onStateLoss: Type.Enum(['local', 'refuse'] as const, { default: 'local', description: 'When Redis is away: `local` counts in this process until it is back, `refuse` answers 503.' }),
+    assumedOutputTokens: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 512, description: 'Output reserved for a call that sets no `max_completion_tokens`.' }),
+    failuresPerMinute: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 120, description: 'Answers 401 and 404 per client address and minute; then 429.' })
+  }, 'Limits of the installation; those of a tenant stand with the tenant.'),
+  policy: Part({
+    boundaries: Part({
+      public: boundaryOfClass('cloud'),
+      internal: boundaryOfClass('cloud'),
+      confidential: boundaryOfClass('domain'),
+      restricted: boundaryOfClass('local')
+    }, 'Boundary of each data class.')
+  }, 'Where calls may go.'),
+  egress: Part({
+    domainNetworks: Type.Array(Type.String({ description: 'CIDR' }), { default: [], maxItems: 1000, description: 'Public address ranges that belong to the operator\'s domain. Private ranges (RFC 1918, ULA) always count as domain, loopback as local.' })
+  }, 'What the dialer believes about addresses.'),
+  backends: Type.Array(BackendConfig, { minItems: 1, maxItems: 256, description: 'What answers.' }),
+  models: Type.Array(ModelConfig, { minItems: 1, maxItems: 10_000, description: 'Public model names and their targets.' }),
+  tenants: Type.Array(TenantConfig, { minItems: 1, maxItems: 10_000, description: 'Who may call, and how far their calls may go.' })
+}, { $id: 'torchgate', additionalProperties: false })
+export type Config = Static<typeof Config>

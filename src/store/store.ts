@@ -1,0 +1,69 @@
+/** Durable facts. SQLite on one machine; Postgres for several. One contract: test/conformance/store.ts. */
+export interface Store {
+  readonly keys: KeyStore
+  readonly usage: UsageStore
+  close (): Promise<void>
+}
+
+export interface KeyStore {
+  /** Null when there is none; revoked and expired keys are returned as such. */
+  find (id: string): Promise<KeyRow | null>
+  insert (key: KeyRow): Promise<void>
+  list (): Promise<readonly KeyRow[]>
+  /** @returns false when there is no such key; revoking twice keeps the first time */
+  revoke (id: string, at: Date): Promise<boolean>
+}
+
+export type Scope = 'inference' | 'admin'
+
+export interface KeyRow {
+  readonly id: string
+  readonly tenant: string
+  readonly name: string
+  readonly scopes: readonly Scope[]
+  /** HMAC-SHA-256 of the secret part under the installation's pepper, hex. */
+  readonly hmac: string
+  readonly createdAt: Date
+  readonly expiresAt: Date | null
+  readonly revokedAt: Date | null
+}
+
+export interface UsageStore {
+  /** All rows or none. A row whose `callId` is there already is skipped, so a replay counts once. */
+  append (rows: readonly UsageRow[]): Promise<void>
+  /** Sums per tenant, model and target of calls that started in [from, until). */
+  totals (query: { from: Date, until: Date, tenant?: string }): Promise<readonly UsageTotals[]>
+}
+
+/** One row per call. Prompt and answer text are never in it. */
+export interface UsageRow {
+  readonly callId: string
+  readonly startedAt: Date
+  readonly tenant: string
+  readonly keyId: string
+  readonly model: string
+  /** `backend/model` that answered, or null. */
+  readonly target: string | null
+  readonly locality: string | null
+  readonly dataClass: string
+  readonly outcome: string
+  readonly errorCode: string | null
+  readonly attempts: number
+  readonly inputTokens: number
+  readonly outputTokens: number
+  readonly cachedInputTokens: number
+  readonly reasoningTokens: number
+  /** True where the backend gave no usage and we counted. */
+  readonly estimated: boolean
+  readonly firstTokenMs: number | null
+  readonly durationMs: number
+}
+
+export interface UsageTotals {
+  readonly tenant: string
+  readonly model: string
+  readonly target: string | null
+  readonly calls: number
+  readonly inputTokens: number
+  readonly outputTokens: number
+}

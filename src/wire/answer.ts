@@ -1,0 +1,16 @@
+/**
+ * What a backend gives back. Bytes stay as they arrived; whoever wants to know what is in them parses.
+ * A frame of a stream is one or more whole server-sent events that arrived together, so that a stage which only
+ * looks on costs nothing per event (docs/decisions/0002-frames.md).
+ */
+export type Answer = BodyAnswer | StreamAnswer
+
+/** One whole chat completion as UTF-8 JSON. */
+export interface BodyAnswer { readonly kind: 'body', readonly bytes: Buffer }
+
+/**
+ * Each buffer holds whole events, every one ending in a blank line; the last event of a good stream is `data: [DONE]`.
+ * The iterator throws a GatewayError when the backend breaks off; it never ends early without a throw.
+ * Leaving the loop, or aborting the call's signal, frees the backend at once.
+ */
+export interface StreamAnswer { readonly kind: 'stream', readonly frames: AsyncIterable<Buffer> }
