@@ -1,0 +1,92 @@
+/** Routing as a pure function: same facts, same plan. Nothing here awaits, logs or reads a clock. */
+import type { DataClass, Locality, ModelConfig } from '../config/schema.ts'
+import { byDistance, isWithin } from './boundary.ts'
+
+/** One thing that could answer, as policy sees it. */
+export interface Candidate {
+  /** `backend/model`, unique; what headers, metrics and records call it. */
+  readonly target: string
+  /** The same as configured, where a wildcard stands for many models: the label of metrics. */
+  readonly label: string
+  readonly backend: string
+  /** The backend's own name of the model. */
+  readonly model: string
+  readonly locality: Locality
+  readonly state: 'ready' | 'loading' | 'saturated' | 'down'
+}
+
+export interface Facts {
+  readonly dataClass: DataClass
+  /** Farthest place this call may travel. */
+  readonly boundary: Locality
+  readonly order: ModelConfig['order']
+  /** As listed in the configuration. */
+  readonly candidates: readonly Candidate[]
+}
+
+export interface Plan {
+  /** In the order to try them. Empty means refuse. */
+  readonly targets: readonly Candidate[]
+  readonly rejected: readonly Rejection[]
+  readonly order: Facts['order']
+  readonly dataClass: DataClass
+  readonly boundary: Locality
+}
+
+export interface Rejection { readonly candidate: Candidate, readonly reason: RejectionReason }
+
+/** Values of the `reason` label of torchgate_routing_exclusions_total. */
+export const REJECTION_REASONS = ['data_class', 'unhealthy', 'no_capacity'] as const
+export type RejectionReason = (typeof REJECTION_REASONS)[number]
+
+/**
+ * Hard rules first: what lies outside the boundary is out whatever else is true. Then health. The order only sorts
+ * what is left; a target that is still loading comes after those that are ready.
+ */
+export function decide (facts: Facts): Plan {
+  const targets: Candidate[] = []
+  const rejected: Rejection[] = []
+  for (const candidate of facts.candidates) {
+    const reason = refusal(candidate, facts.boundary)
+    if (reason === null) targets.push(candidate)
+    else rejected.push({ candidate, reason })
+  }
+  targets.sort((a, b) => readyFirst(a, b) || ORDERS[facts.order](a, b))
+  return { targets, rejected, order: facts.order, dataClass: facts.dataClass, boundary: facts.boundary }
+}
+
+function refusal (candidate: Candidate, boundary: Locality): RejectionReason | null {
+  if (!isWithin(boundary, candidate.locality)) return 'data_class'
+  if (candidate.state === 'down') return 'unhealthy'
+  if (candidate.state === 'saturated') return 'no_capacity'
+  return null
+}
+
+function readyFirst (a: Candidate, b: Candidate): number {
+  return Number(a.state === 'loading') - Number(b.state === 'loading')
+}
+
+/** Array.prototype.sort is stable, so equals keep the order of the configuration. */
+const ORDERS: Readonly<Record<Facts['order'], (a: Candidate, b: Candidate) => number>> = {
+  listed: () => 0,
+  local_first: (a, b) => byDistance(a.locality, b.locality),
+  cloud_first: (a, b) => byDistance(b.locality, a.locality)
+}
+
+/**
+ * The plan in one ASCII line for `x-torchgate-why`, from enums and configured names only, so no caller's text gets in:
+ * `class=internal;boundary=cloud;order=listed;eligible=1/2;skip=openai/gpt-4o:unhealthy`
+ */
+export function why (plan: Plan): string {
+  const all = plan.targets.length + plan.rejected.length
+  const head = `class=${plan.dataClass};boundary=${plan.boundary};order=${plan.order};eligible=${plan.targets.length}/${all}`
+  let line = head
+  for (const { candidate, reason } of plan.rejected) {
+    const part = `${line === head ? ';skip=' : ','}${candidate.label}:${reason}`
+    if (line.length + part.length > WHY_LIMIT) return `${line},...`
+    line += part
+  }
+  return line
+}
+
+const WHY_LIMIT = 1000
