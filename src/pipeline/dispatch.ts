@@ -1,0 +1,59 @@
+import { GatewayError, toGatewayError } from '../errors.ts'
+import type { Backend } from '../backends/backend.ts'
+import type { Candidate, Plan } from '../policy/decide.ts'
+import type { Answer } from '../wire/answer.ts'
+import type { ChatRequest } from '../wire/chat.ts'
+import type { Call } from './call.ts'
+
+export interface Dispatched { readonly target: Candidate, readonly answer: Answer }
+
+export interface Order {
+  readonly call: Call
+  readonly request: ChatRequest
+  readonly plan: Plan
+  /** Whose prompt state may be shared: the tenant's name. */
+  readonly isolation: string
+  readonly signal: AbortSignal
+}
+
+export type Dispatch = (order: Order) => Promise<Dispatched>
+
+/**
+ * Tries targets in the order of the plan. A backend resolves at its first content, so whatever goes wrong before is
+ * unseen by the caller; after it a failure is the caller's to see.
+ */
+export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
+  return async ({ call, request, plan, isolation, signal }) => {
+    let last: GatewayError | null = null
+    for (const target of plan.targets) {
+      const attempt = call.attempt(target)
+      try {
+        const backend = backends.get(target.backend)
+        if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${target.backend}.`)
+        const answer = await backend.chat({ ...request, model: target.model }, { signal, boundary: plan.boundary, callId: call.id, isolation })
+        attempt.firstTokenMs = call.elapsedMs
+        return { target, answer }
+      } catch (thrown) {
+        last = signal.aborted ? clientClosed() : toGatewayError(thrown)
+        attempt.error = last.code
+        attempt.endMs = call.elapsedMs
+        if (!last.fallback) throw last
+      }
+    }
+    throw exhausted(last, call)
+  }
+}
+
+export function clientClosed (): GatewayError {
+  return new GatewayError('client_closed', 'The client left before the answer was complete.')
+}
+
+/** The last failure, saying what happened to each target when there were several. */
+function exhausted (last: GatewayError | null, call: Call): GatewayError {
+  if (last === null) return new GatewayError('no_eligible_target', 'No target is left for this call.')
+  if (call.record.attempts.length < 2) return last
+  const each = call.record.attempts.map(({ target, error }) => `${target} (${error})`).join(', ')
+  return new GatewayError(last.code, `Every target failed: ${each}. The last one: ${last.message}`, {
+    param: last.param, retryAfterS: last.retryAfterS, upstream: last.upstream, cause: last
+  })
+}

@@ -1,0 +1,55 @@
+import type { TenantConfig } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
+import { boundaryOf } from '../policy/boundary.ts'
+import { classOf } from '../policy/classify.ts'
+import { decide, why, type Candidate } from '../policy/decide.ts'
+import type { Services } from './chat.ts'
+import { candidatesOf, routeOf } from './targets.ts'
+
+export interface Question {
+  readonly tenant: string
+  readonly model: string
+  /** What the caller would say with `x-torchgate-class`. */
+  readonly class?: string | undefined
+}
+
+/** Every candidate and what became of it, in the words of the decision. */
+export interface Explanation {
+  readonly tenant: string
+  readonly model: string
+  readonly class: { readonly floor: string, readonly claimed: string | null, readonly effective: string }
+  readonly boundary: { readonly tenant: string, readonly ofClass: string, readonly effective: string }
+  readonly order: string
+  readonly candidates: ReadonlyArray<Omit<Candidate, 'label'> & { readonly verdict: 'chosen' | 'fallback' | 'rejected', readonly reason: string | null }>
+  readonly why: string
+}
+
+/**
+ * What `serveChat` would decide for such a call now, through the same functions; nothing is sent and nothing counted.
+ * @throws GatewayError `model_not_found`, `model_not_allowed`, `invalid_value`
+ */
+export function explain (services: Services, tenantOf: (name: string) => TenantConfig | null, question: Question): Explanation {
+  const tenant = tenantOf(question.tenant)
+  if (tenant === null) throw new GatewayError('invalid_value', 'No tenant of this name is configured.', { param: 'tenant' })
+  const route = routeOf(services, tenant, question.model)
+  const dataClass = classOf(tenant.class, question.class)
+  const { boundaries } = services.config.policy
+  const boundary = boundaryOf(tenant.boundary, dataClass, boundaries)
+  const plan = decide({ dataClass, boundary, order: route.model.order, candidates: candidatesOf(route, services.backends) })
+  return {
+    tenant: tenant.name,
+    model: question.model,
+    class: { floor: tenant.class, claimed: question.class ?? null, effective: dataClass },
+    boundary: { tenant: tenant.boundary, ofClass: boundaries[dataClass], effective: boundary },
+    order: plan.order,
+    candidates: [
+      ...plan.targets.map((candidate, index) => ({ ...shown(candidate), verdict: index === 0 ? 'chosen' as const : 'fallback' as const, reason: null })),
+      ...plan.rejected.map(({ candidate, reason }) => ({ ...shown(candidate), verdict: 'rejected' as const, reason }))
+    ],
+    why: why(plan)
+  }
+}
+
+function shown ({ target, backend, model, locality, state }: Candidate): Omit<Candidate, 'label'> {
+  return { target, backend, model, locality, state }
+}

@@ -1,0 +1,41 @@
+import type { Backend } from '../backends/backend.ts'
+import type { TenantConfig } from '../config/schema.ts'
+import type { ModelRoute, ModelRoutes } from '../config/resolve.ts'
+import { GatewayError } from '../errors.ts'
+import type { Candidate } from '../policy/decide.ts'
+
+export interface Catalogue {
+  readonly routes: ModelRoutes
+  readonly allows: (tenant: TenantConfig, model: string) => boolean
+}
+
+/**
+ * The route of a public model name for a tenant.
+ * @throws GatewayError `model_not_found`, or `model_not_allowed` when it exists for others
+ */
+export function routeOf ({ routes, allows }: Catalogue, tenant: TenantConfig, model: string): ModelRoute {
+  const route = routes.find(model)
+  if (route === null) {
+    throw new GatewayError('model_not_found', `The model \`${shown(model)}\` does not exist. GET /v1/models lists those this key may call.`, { param: 'model' })
+  }
+  if (!allows(tenant, model)) {
+    throw new GatewayError('model_not_allowed', `The tenant ${tenant.name} may not call the model \`${shown(model)}\`.`, { param: 'model' })
+  }
+  return route
+}
+
+/** Names come from the caller: bounded and printable before they go into a message. */
+function shown (model: string): string {
+  const printable = model.replace(/[^\x20-\x7e]/g, '?')
+  return printable.length > 64 ? `${printable.slice(0, 64)}...` : printable
+}
+
+/** What could answer, with each backend's health as of now. */
+export function candidatesOf (route: ModelRoute, backends: ReadonlyMap<string, Backend>): Candidate[] {
+  return route.targets.map(({ backend: name, model }, index) => {
+    const backend = backends.get(name)
+    if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${name}.`)
+    const label = `${name}/${route.model.targets[index]!.model}`
+    return { target: `${name}/${model}`, label, backend: name, model, locality: backend.locality, state: backend.availability(model).state }
+  })
+}
