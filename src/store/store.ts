@@ -8,7 +8,15 @@ export interface Store {
 export interface KeyStore {
   /** Null when there is none; revoked and expired keys are returned as such. */
   find (id: string): Promise<KeyRow | null>
+  /** @throws GatewayError when there is a key of this id */
   insert (key: KeyRow): Promise<void>
+  /**
+   * Inserts all of them when the store holds no key at all, revoked ones included; else none. Atomic, so that of several
+   * replicas that start on an empty store one makes the first keys.
+   * @returns whether they were inserted
+   */
+  insertFirst (keys: readonly KeyRow[]): Promise<boolean>
+  /** Oldest first. */
   list (): Promise<readonly KeyRow[]>
   /** @returns false when there is no such key; revoking twice keeps the first time */
   revoke (id: string, at: Date): Promise<boolean>
@@ -31,11 +39,11 @@ export interface KeyRow {
 export interface UsageStore {
   /** All rows or none. A row whose `callId` is there already is skipped, so a replay counts once. */
   append (rows: readonly UsageRow[]): Promise<void>
-  /** Sums per tenant, model and target of calls that started in [from, until). */
+  /** Sums per tenant, model and target, in that order, of calls that started in [from, until). */
   totals (query: { from: Date, until: Date, tenant?: string }): Promise<readonly UsageTotals[]>
 }
 
-/** One row per call. Prompt and answer text are never in it. */
+/** One row per call. Prompt and answer text are never in it. Every number is whole and not negative. */
 export interface UsageRow {
   readonly callId: string
   readonly startedAt: Date

@@ -1,0 +1,44 @@
+import type { Migration } from './migrations.ts'
+
+/** Times are integer milliseconds since 1970, UTC. */
+export const SQLITE_MIGRATIONS: readonly Migration[] = [
+  {
+    id: 1,
+    name: 'keys and usage',
+    sql: `
+CREATE TABLE keys (
+  id TEXT NOT NULL PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  name TEXT NOT NULL,
+  scopes TEXT NOT NULL,
+  hmac TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER,
+  revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE usage (
+  call_id TEXT NOT NULL PRIMARY KEY,
+  started_at INTEGER NOT NULL,
+  tenant TEXT NOT NULL,
+  key_id TEXT NOT NULL,
+  model TEXT NOT NULL,
+  target TEXT,
+  locality TEXT,
+  data_class TEXT NOT NULL,
+  outcome TEXT NOT NULL,
+  error_code TEXT,
+  attempts INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  cached_input_tokens INTEGER NOT NULL,
+  reasoning_tokens INTEGER NOT NULL,
+  estimated INTEGER NOT NULL,
+  first_token_ms INTEGER,
+  duration_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX usage_started_at ON usage (started_at);
+`
+  }
+]

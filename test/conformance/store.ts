@@ -1,0 +1,140 @@
+import { test, type Test } from 'tap'
+import type { Store } from '../../src/store/store.ts'
+import { EVER, keyRow, usageRow } from '../store/rows.ts'
+
+/**
+ * What every store keeps. Called once per implementation.
+ * @param open gives a new, empty store; the suite closes it
+ */
+export function storeContract (name: string, open: (t: Test) => Promise<Store>): void {
+  const opened = async (t: Test): Promise<Store> => {
+    const store = await open(t)
+    t.teardown(() => store.close())
+    return store
+  }
+
+  test(`${name}: a key comes back as it was put in`, async t => {
+    const { keys } = await opened(t)
+    const plain = keyRow({ id: 'aaaaaaaaaaaa' })
+    const full = keyRow({
+      id: 'AAAAAAAAAAAA',
+      tenant: "o'brien; DROP TABLE keys",
+      name: 'Zoë ☃ "laptop"',
+      scopes: ['inference', 'admin'],
+      expiresAt: new Date(1_900_000_000_123),
+      revokedAt: new Date(1_800_000_000_456)
+    })
+    const none = keyRow({ id: 'bbbbbbbbbbbb', scopes: [] })
+    for (const key of [plain, full, none]) await keys.insert(key)
+    t.strictSame(await keys.find('aaaaaaaaaaaa'), plain)
+    t.strictSame(await keys.find('AAAAAAAAAAAA'), full, 'ids differ by case')
+    t.strictSame(await keys.find('bbbbbbbbbbbb'), none)
+    t.equal(await keys.find("' OR 1=1 --"), null)
+    t.equal(await keys.find(''), null)
+  })
+
+  test(`${name}: keys are listed oldest first`, async t => {
+    const { keys } = await opened(t)
+    t.strictSame(await keys.list(), [])
+    await keys.insert(keyRow({ id: 'young', createdAt: new Date(2000) }))
+    await keys.insert(keyRow({ id: 'old', createdAt: new Date(1000) }))
+    t.strictSame((await keys.list()).map(key => key.id), ['old', 'young'])
+  })
+
+  test(`${name}: an id is taken only once`, async t => {
+    const { keys } = await opened(t)
+    await keys.insert(keyRow({ id: 'one', name: 'first' }))
+    await t.rejects(keys.insert(keyRow({ id: 'one', name: 'second' })), { code: 'internal_error' })
+    t.equal((await keys.find('one'))?.name, 'first')
+  })
+
+  test(`${name}: an invalid expiry is refused, not taken for none`, async t => {
+    const { keys } = await opened(t)
+    await t.rejects(keys.insert(keyRow({ id: 'one', expiresAt: new Date(NaN) })), { code: 'internal_error' })
+    t.equal(await keys.find('one'), null)
+  })
+
+  test(`${name}: the first keys go in together, and only into a store that never had one`, async t => {
+    const { keys } = await opened(t)
+    await t.rejects(keys.insertFirst([keyRow({ id: 'one' }), keyRow({ id: 'one' })]))
+    t.strictSame(await keys.list(), [], 'all or none')
+    const both = await Promise.all([
+      keys.insertFirst([keyRow({ id: 'one' }), keyRow({ id: 'two' })]),
+      keys.insertFirst([keyRow({ id: 'three' })])
+    ])
+    t.equal(both.filter(Boolean).length, 1, 'one of two at the same time')
+    for (const key of await keys.list()) await keys.revoke(key.id, new Date())
+    t.equal(await keys.insertFirst([keyRow({ id: 'four' })]), false, 'revoked keys count')
+    t.equal(await keys.find('four'), null)
+  })
+
+  test(`${name}: revoking twice keeps the first time`, async t => {
+    const { keys } = await opened(t)
+    await keys.insert(keyRow({ id: 'one' }))
+    await keys.insert(keyRow({ id: 'two' }))
+    t.equal(await keys.revoke('one', new Date(5000)), true)
+    t.equal(await keys.revoke('one', new Date(9000)), true)
+    t.equal(await keys.revoke('none', new Date(5000)), false)
+    t.strictSame((await keys.find('one'))?.revokedAt, new Date(5000))
+    t.equal((await keys.find('two'))?.revokedAt, null)
+  })
+
+  test(`${name}: usage sums up per tenant, model and target`, async t => {
+    const { usage } = await opened(t)
+    await usage.append([])
+    await usage.append([
+      usageRow({ callId: '1', tenant: 'b', model: 'chat', target: 'gpu/chat', inputTokens: 1, outputTokens: 10 }),
+      usageRow({ callId: '2', tenant: 'a', model: 'code', target: 'gpu/code', inputTokens: 2, outputTokens: 20 }),
+      usageRow({ callId: '3', tenant: 'a', model: 'chat', target: 'gpu/chat', inputTokens: 4, outputTokens: 40 }),
+      usageRow({ callId: '4', tenant: 'a', model: 'chat', target: 'cloud/big', inputTokens: 8, outputTokens: 80 }),
+      usageRow({ callId: '5', tenant: 'a', model: 'chat', target: 'gpu/chat', inputTokens: 16, outputTokens: 160 })
+    ])
+    const all = [
+      { tenant: 'a', model: 'chat', target: 'cloud/big', calls: 1, inputTokens: 8, outputTokens: 80 },
+      { tenant: 'a', model: 'chat', target: 'gpu/chat', calls: 2, inputTokens: 20, outputTokens: 200 },
+      { tenant: 'a', model: 'code', target: 'gpu/code', calls: 1, inputTokens: 2, outputTokens: 20 },
+      { tenant: 'b', model: 'chat', target: 'gpu/chat', calls: 1, inputTokens: 1, outputTokens: 10 }
+    ]
+    t.strictSame(await usage.totals(EVER), all)
+    t.strictSame(await usage.totals({ ...EVER, tenant: 'a' }), all.slice(0, 3))
+    t.strictSame(await usage.totals({ ...EVER, tenant: 'nobody' }), [])
+  })
+
+  test(`${name}: calls that nothing answered have totals too`, async t => {
+    const { usage } = await opened(t)
+    const none = { target: null, locality: null, firstTokenMs: null, errorCode: 'backend_timeout' }
+    await usage.append([usageRow({ callId: '1', ...none }), usageRow({ callId: '2', ...none })])
+    t.match(await usage.totals(EVER), [{ target: null, calls: 2 }])
+  })
+
+  test(`${name}: totals take the start of the span and leave its end`, async t => {
+    const { usage } = await opened(t)
+    await usage.append([999, 1000, 1001, 1999, 2000].map(at => usageRow({ callId: String(at), startedAt: new Date(at) })))
+    t.match(await usage.totals({ from: new Date(1000), until: new Date(2000) }), [{ calls: 3 }])
+    t.strictSame(await usage.totals({ from: new Date(2001), until: new Date(3000) }), [])
+  })
+
+  test(`${name}: a call that is there already counts once`, async t => {
+    const { usage } = await opened(t)
+    await usage.append([usageRow({ callId: '1', inputTokens: 7 }), usageRow({ callId: '2', inputTokens: 7 })])
+    await usage.append([usageRow({ callId: '2', inputTokens: 100 }), usageRow({ callId: '3', inputTokens: 7 }), usageRow({ callId: '3', inputTokens: 7 })])
+    t.match(await usage.totals(EVER), [{ calls: 3, inputTokens: 21 }])
+  })
+
+  test(`${name}: usage rows go in together or not at all`, async t => {
+    const { usage } = await opened(t)
+    const broken = { ...usageRow({ callId: '2' }), tenant: null as unknown as string }
+    await t.rejects(usage.append([usageRow({ callId: '1' }), broken]), { code: 'internal_error' })
+    t.strictSame(await usage.totals(EVER), [])
+    await usage.append([usageRow({ callId: '1' })])
+    t.match(await usage.totals(EVER), [{ calls: 1 }])
+  })
+
+  test(`${name}: a closed store says so, and closes once more without harm`, async t => {
+    const store = await opened(t)
+    await store.close()
+    await store.close()
+    await t.rejects(store.keys.find('one'), { code: 'internal_error', message: /closed/ })
+    await t.rejects(store.usage.append([usageRow({})]), { code: 'internal_error', message: /closed/ })
+  })
+}
