@@ -1,0 +1,89 @@
+#!/usr/bin/env node
+/** The command line. Each command is one file in cli/, loaded only when it is asked for. */
+import { Command, InvalidArgumentError } from 'commander'
+import { VERSION } from './version.ts'
+
+const program = new Command('torchgate')
+  .description('A self-hosted, OpenAI-compatible inference gateway.')
+  .version(VERSION)
+  .showHelpAfterError()
+
+program.command('start', { isDefault: true })
+  .description('start the gateway')
+  .option('-c, --config <file>', 'configuration file (YAML or JSON); without it the built-in model answers on loopback')
+  .option('-m, --model <file>', 'serve this GGUF file instead of the built-in model (without --config)')
+  .option('-p, --port <number>', 'port of the API', port)
+  .option('--host <address>', 'address of the API')
+  .option('--admin-port <number>', 'port of metrics, health and the admin API', port)
+  .option('--data-dir <folder>', 'folder of the database and the key pepper')
+  .action(async options => (await import('./cli/start.ts')).start(options, process.env))
+
+program.command('worker')
+  .description('serve one GGUF model over HTTP; the gateway starts these itself')
+  .requiredOption('--model <file>', 'GGUF file')
+  .option('--name <name>', 'name of the model', 'model')
+  .option('--socket <path>', 'listen on this Unix socket')
+  .option('--host <address>', 'or on this address', '127.0.0.1')
+  .option('--port <number>', 'and this port', port)
+  .option('--slots <number>', 'calls answered at once', count, 4)
+  .option('--context-tokens <number>', 'longest prompt plus answer', count, 4096)
+  .option('--batch-tokens <number>', 'tokens computed in one step', count, 512)
+  .option('--threads <number>', 'CPU threads', count, 1)
+  .option('--gpu <kind>', 'auto, cuda, vulkan, metal or false', 'auto')
+  .option('--sha256 <hex>', 'digest the file must have')
+  .action(async options => (await import('./cli/worker.ts')).worker(options))
+
+program.command('check')
+  .description('check a configuration file')
+  .argument('<file>')
+  .action(async file => { process.exitCode = await (await import('./cli/check.ts')).check(file, { env: process.env }) })
+
+program.command('explain')
+  .description('say which target a call would go to, and why')
+  .requiredOption('--model <name>', 'public model name')
+  .option('--tenant <name>', 'tenant', 'default')
+  .option('--class <class>', 'what the caller says in x-torchgate-class')
+  .option('-c, --config <file>', 'configuration file')
+  .action(async options => { process.exitCode = await (await import('./cli/explain.ts')).explainCall(options, process.env) })
+
+const keys = program.command('keys').description('API keys')
+keys.command('create')
+  .description('make a key and print it, once')
+  .option('--tenant <name>', 'tenant it belongs to', 'default')
+  .option('--name <text>', 'what it is for', '')
+  .option('--admin', 'for the admin API instead of inference', false)
+  .option('--expires <date>', 'last day, as ISO date')
+  .option('-c, --config <file>', 'configuration file')
+  .option('--data-dir <folder>', 'folder of the database')
+  .action(async options => { process.exitCode = await (await import('./cli/keys.ts')).create(options, process.env) })
+keys.command('list')
+  .description('list keys, without their secrets')
+  .option('-c, --config <file>', 'configuration file')
+  .option('--data-dir <folder>', 'folder of the database')
+  .option('--json', 'as JSON', false)
+  .action(async options => { process.exitCode = await (await import('./cli/keys.ts')).list(options, process.env) })
+keys.command('revoke')
+  .description('revoke a key; running gateways notice within five seconds')
+  .argument('<id>', 'id of the key: the part after tg_live_')
+  .option('-c, --config <file>', 'configuration file')
+  .option('--data-dir <folder>', 'folder of the database')
+  .action(async (id, options) => { process.exitCode = await (await import('./cli/keys.ts')).revoke(id, options, process.env) })
+
+program.command('docs')
+  .description('print the reference pages from the code')
+  .option('--check', 'only compare, exit 1 when one differs', false)
+  .action(async options => { process.exitCode = await (await import('./cli/docs.ts')).printDocs(options) })
+
+await program.parseAsync()
+
+function port (text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value > 65_535) throw new InvalidArgumentError('expected a number from 0 to 65535.')
+  return value
+}
+
+function count (text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < 1) throw new InvalidArgumentError('expected a number from 1.')
+  return value
+}
