@@ -8,7 +8,7 @@
 import fs from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import { Template } from '@huggingface/jinja'
-import { getLlama, JinjaTemplateChatWrapper, resolveChatWrapper } from 'node-llama-cpp'
+import { getLlama, resolveChatWrapper } from 'node-llama-cpp'
 
 const [modelPath, casesPath, answersPath] = process.argv.slice(2)
 const cases = JSON.parse(fs.readFileSync(casesPath, 'utf8'))
