@@ -1,7 +1,10 @@
 /** Single source of truth: the TypeScript types, the validator, the JSON Schema for editors and docs/configuration.md. */
 import { Type, type Static, type TSchema } from 'typebox'
 
-const Name = (description: string) => Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$', description })
+/** `patternErrorMessage` follows "expected" in our messages, and is what editors show. */
+const Pattern = (pattern: string, patternErrorMessage: string, description: string) => Type.String({ pattern, patternErrorMessage, description })
+const Name = (description: string) =>
+  Pattern('^[a-z0-9][a-z0-9._-]{0,63}$', 'a name of at most 64 lower-case letters, digits, `.`, `_` and `-`', description)
 const Milliseconds = (value: number, description: string) => Type.Integer({ minimum: 1, maximum: 86_400_000, default: value, description })
 const Part = <T extends Record<string, TSchema>>(properties: T, description: string) =>
   Type.Object(properties, { additionalProperties: false, default: {}, description })
@@ -15,24 +18,35 @@ export type Locality = (typeof LOCALITIES)[number]
 export const DATA_CLASSES = ['public', 'internal', 'confidential', 'restricted'] as const
 export type DataClass = (typeof DATA_CLASSES)[number]
 
-/** Secrets are named in the configuration, never written in it. */
+/** Secrets are named in the configuration, never written in it. A name in capitals cannot be mistaken for the key itself. */
 export const Secret = Type.Union([
-  Type.Object({ env: Type.String({ minLength: 1, description: 'Name of an environment variable.' }) }, { additionalProperties: false }),
+  Type.Object({
+    env: Type.String({
+      pattern: '^[A-Z_][A-Z0-9_]{0,127}$',
+      patternErrorMessage: 'the name of an environment variable, in capitals',
+      writeOnly: true,
+      description: 'Name of an environment variable.'
+    })
+  }, { additionalProperties: false }),
   Type.Object({ file: Type.String({ minLength: 1, description: 'Path of a file; white space at the end is dropped.' }) }, { additionalProperties: false })
-], { description: 'Where a secret is found: `{ env: NAME }` or `{ file: PATH }`.' })
+], { title: 'Secret', description: 'Where a secret is found: `{ env: NAME }` or `{ file: PATH }`.' })
 export type Secret = Static<typeof Secret>
 
 export const LocalModelConfig = Type.Object({
   name: Name('Name of the model inside its backend.'),
   path: Type.String({ minLength: 1, description: 'GGUF file; relative to the configuration file.' }),
-  sha256: Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Digest that the file must have; checked at every load.' })),
+  sha256: Type.Optional(Pattern('^[0-9a-f]{64}$', '64 hexadecimal digits in lower case', 'Digest that the file must have; checked at every load.')),
   workers: Type.Integer({ minimum: 1, maximum: 64, default: 1, description: 'Processes that load this model.' }),
   slots: Type.Integer({ minimum: 1, maximum: 256, default: 4, description: 'Calls one worker answers at once. Each costs `contextTokens` of KV cache.' }),
   contextTokens: Type.Integer({ minimum: 256, maximum: 1_048_576, default: 4096, description: 'Longest prompt plus answer, in tokens. Never more than the model was trained for.' }),
   batchTokens: Type.Integer({ minimum: 32, maximum: 16_384, default: 512, description: 'Tokens computed in one step, shared by all slots.' }),
   threads: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: 'CPU threads of one worker. More than there are free cores is much slower, not faster.' }),
   gpu: Type.Union([Type.Literal('auto'), Type.Literal('cuda'), Type.Literal('vulkan'), Type.Literal('metal'), Type.Literal(false)], { default: 'auto', description: 'What computes: `auto` takes the best there is, `false` the CPU.' }),
-  environment: Type.Record(Type.String(), Type.String(), { default: {}, description: 'Environment of the worker process, to choose its device: `CUDA_VISIBLE_DEVICES`, `GGML_VK_VISIBLE_DEVICES`.' })
+  environment: Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String({ pattern: '^[^\\0]*$', patternErrorMessage: 'a text without NUL', writeOnly: true }), {
+    default: {},
+    patternErrorMessage: 'the name of an environment variable',
+    description: 'Environment of the worker process, to choose its device: `CUDA_VISIBLE_DEVICES`, `GGML_VK_VISIBLE_DEVICES`.'
+  })
 }, { additionalProperties: false })
 export type LocalModelConfig = Static<typeof LocalModelConfig>
 
@@ -63,10 +77,14 @@ export type PoolConfig = Static<typeof PoolConfig>
 export const OpenAIBackendConfig = Type.Object({
   name: Name('Unique name, used in targets, metrics and records.'),
   kind: Type.Literal('openai', { description: 'Any server that speaks the OpenAI API.' }),
-  baseUrl: Type.String({ pattern: '^https?://', description: 'URL up to and with `/v1`.' }),
+  baseUrl: Pattern('^https?://', 'a URL that starts with http:// or https://', 'URL up to and with `/v1`.'),
   locality: Locality,
   apiKey: Type.Optional(Secret),
-  headers: Type.Record(Type.String({ pattern: '^[A-Za-z0-9-]+$' }), Type.String(), { default: {}, description: 'Extra headers of every request. No secrets here.' }),
+  headers: Type.Record(
+    Type.String({ pattern: '^[A-Za-z0-9-]+$' }),
+    Type.String({ pattern: '^[\\t\\x20-\\x7e]*$', patternErrorMessage: 'printable ASCII on one line', writeOnly: true }),
+    { default: {}, patternErrorMessage: 'the name of a header: letters, digits and `-`', description: 'Extra headers of every request. No secrets here.' }
+  ),
   connections: Type.Integer({ minimum: 1, maximum: 10_000, default: 256, description: 'Open connections at most.' }),
   allowInsecure: Type.Boolean({ default: false, description: 'Allow `http://` to a cloud backend that is not on this host. The prompt and the key then travel in the clear.' }),
   timeouts: Part({
@@ -88,7 +106,11 @@ export const TargetConfig = Type.Object({
 export type TargetConfig = Static<typeof TargetConfig>
 
 export const ModelConfig = Type.Object({
-  name: Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,126}\\*?$', description: 'Public name that callers use. May end in `*`; an exact name wins, then the longest prefix.' }),
+  name: Pattern(
+    '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,126}\\*?$',
+    'a name of letters, digits and `._:/@-`, at most 127 characters, with or without a `*` at its end',
+    'Public name that callers use. May end in `*`; an exact name wins, then the longest prefix.'
+  ),
   targets: Type.Array(TargetConfig, { minItems: 1, maxItems: 32, description: 'What may answer, in order.' }),
   order: Type.Enum(['listed', 'local_first', 'cloud_first'] as const, { default: 'listed', description: 'Order in which permitted targets are tried: as listed, nearest first, or farthest first.' })
 }, { additionalProperties: false })
@@ -105,7 +127,7 @@ export const TenantConfig = Type.Object({
   name: Name('Unique name. Keys belong to a tenant.'),
   class: Type.Enum(DATA_CLASSES, { default: 'internal', description: 'Lowest data class of this tenant\'s calls. A caller can raise it with `x-torchgate-class`, never lower it.' }),
   boundary: Type.Enum(LOCALITIES, { default: 'cloud', description: 'Farthest place this tenant\'s prompts may go, whatever their class.' }),
-  models: Type.Array(Type.String({ minLength: 1, maxLength: 128 }), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
+  models: Type.Array(Pattern('^(?!$)[A-Za-z0-9._:/@-]{0,127}\\*?$', 'a public model name, with or without a `*` at its end', 'A name or a prefix and `*`.'), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
   limits: LimitsConfig
 }, { additionalProperties: false })
 export type TenantConfig = Static<typeof TenantConfig>

@@ -1,0 +1,70 @@
+/** What runs when there is no configuration file: one local model, and every cloud provider whose key is in the environment. */
+import { availableParallelism } from 'node:os'
+import { basename, resolve } from 'node:path'
+import { conform } from './conform.ts'
+import { isSet } from './environment.ts'
+import { ConfigError, placeless } from './problems.ts'
+import { PROVIDERS, type Provider } from './providers.ts'
+import { Config } from './schema.ts'
+
+export { applyEnvironment } from './environment.ts'
+
+/** The small model that comes along. */
+export interface BuiltinModel { readonly name: string, readonly path: string, readonly sha256: string, readonly contextTokens: number }
+
+export interface DefaultOptions {
+  readonly builtin: BuiltinModel
+  /** A GGUF file to serve instead of the built-in model; relative to the working folder. */
+  readonly model?: string
+}
+
+/** @throws ConfigError when a provider's base URL variable is no http(s) URL; the text is not in the message */
+export function defaultConfig (env: NodeJS.ProcessEnv, { builtin, model }: DefaultOptions): Config {
+  const local = model === undefined ? builtinModel(builtin) : ownModel(model)
+  const providers = PROVIDERS.filter(({ key }) => isSet(env, key))
+  const { value, findings } = conform(Config, {
+    backends: [{ name: 'local', kind: 'pool', models: [local] }, ...providers.map(provider => cloudBackend(provider, env))],
+    models: [{ name: local.name, targets: [{ backend: 'local', model: local.name }] }, ...providers.flatMap(publicNames)],
+    tenants: [{ name: 'default' }]
+  })
+  if (findings.length > 0) throw new ConfigError(findings.map(({ path, message }) => placeless(path.join('.'), message)))
+  return value as Config
+}
+
+function builtinModel ({ name, path, sha256, contextTokens }: BuiltinModel) {
+  // It is so small that handing the numbers to a GPU would take longer than computing them here.
+  return { name, path: resolve(path), sha256, contextTokens, slots: 4, threads: 1, gpu: false }
+}
+
+const MOST_THREADS = 8
+
+function ownModel (path: string) {
+  // One core stays free for the gateway, which would otherwise wait behind its own worker.
+  const threads = Math.max(1, Math.min(availableParallelism() - 1, MOST_THREADS))
+  return { name: modelNameOf(path), path: resolve(path), contextTokens: 4096, slots: 4, threads, gpu: 'auto' }
+}
+
+/** `Qwen3 0.6B-Q8_0-00001-of-00002.gguf` is called `qwen3-0.6b-q8_0`. */
+export function modelNameOf (path: string): string {
+  const name = basename(path).toLowerCase().replace(/\.gguf$/, '').replace(/-\d{5}-of-\d{5}$/, '')
+  return name.replaceAll(/[^a-z0-9._-]+/g, '-').replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model'
+}
+
+function cloudBackend ({ name, key, baseUrl, baseUrlVariable }: Provider, env: NodeJS.ProcessEnv) {
+  return { name, kind: 'openai', baseUrl: ownBaseUrl(baseUrlVariable, env) ?? baseUrl, locality: 'cloud', apiKey: { env: key } }
+}
+
+function ownBaseUrl (variable: string | null, env: NodeJS.ProcessEnv): string | null {
+  const text = variable === null ? '' : env[variable]?.trim() ?? ''
+  if (variable === null || text === '') return null
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text)) throw new ConfigError([placeless(variable, 'expected a URL that starts with http:// or https://')])
+  return text.replace(/\/+$/, '')
+}
+
+/** `groq/llama-3` always works; the names that only one provider uses also work alone. */
+function publicNames ({ name, bare }: Provider) {
+  return [
+    { name: `${name}/*`, targets: [{ backend: name, model: '*' }] },
+    ...bare.map(pattern => ({ name: pattern, targets: [{ backend: name, model: pattern }] }))
+  ]
+}

@@ -1,0 +1,82 @@
+/** From a file to a configuration that is complete, consistent and safe to run. */
+import { createHash } from 'node:crypto'
+import { dirname, resolve } from 'node:path'
+import { check } from './check.ts'
+import { conform } from './conform.ts'
+import { applyEnvironment } from './environment.ts'
+import { ConfigError, formatPath, type Finding, type Problem } from './problems.ts'
+import { Config, type Secret } from './schema.ts'
+import { readSource } from './source.ts'
+
+export interface LoadedConfig {
+  /** With defaults, absolute paths and what the environment overrides. */
+  readonly config: Config
+  /** As it was given; null when no file was. */
+  readonly file: string | null
+  /** First 12 hex digits of the SHA-256 of `config`: two gateways that answer alike show the same. Secrets are not in it. */
+  readonly revision: string
+  /** What is allowed but hardly meant. */
+  readonly warnings: readonly Problem[]
+  /** Tells a finding of checkFiles or checkSecrets with its line in `file`. */
+  place (finding: Finding): Problem
+}
+
+export interface LoadOptions {
+  readonly env: NodeJS.ProcessEnv
+  /** The last word, for command-line flags: applied after the environment and before the checks. */
+  readonly override?: (config: Config) => Config
+}
+
+/**
+ * Reads YAML or JSON. Relative paths count from the folder of the file.
+ * @throws ConfigError with every problem, not only the first
+ */
+export function loadConfig (path: string, options: LoadOptions): LoadedConfig {
+  const source = readSource(path)
+  const place: Place = finding => ({ file: path, ...source.locate(finding.path), ...told(finding) })
+  return finish(withAbsolutePaths(conformed(source.value, place), dirname(resolve(path))), path, place, options)
+}
+
+/** A configuration that was made, not read: held against the same rules. Relative paths count from the working folder. */
+export function adoptConfig (config: Config, options: LoadOptions): LoadedConfig {
+  return finish(withAbsolutePaths(conformed(config, nowhere), process.cwd()), null, nowhere, options)
+}
+
+type Place = LoadedConfig['place']
+
+function nowhere (finding: Finding): Problem { return { file: null, line: null, column: null, ...told(finding) } }
+
+function told ({ path, message, severity }: Finding): Pick<Problem, 'path' | 'message' | 'severity'> {
+  return { path: formatPath(path), message, severity }
+}
+
+function conformed (value: unknown, place: Place): Config {
+  const { value: config, findings } = conform(Config, value)
+  if (findings.length > 0) throw new ConfigError(findings.map(place))
+  return config as Config
+}
+
+function finish (written: Config, file: string | null, place: Place, { env, override }: LoadOptions): LoadedConfig {
+  const config = (override ?? (given => given))(applyEnvironment(written, env))
+  const problems = check(config).map(place)
+  if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
+  return { config, file, revision: revisionOf(config), warnings: problems, place }
+}
+
+function withAbsolutePaths (config: Config, folder: string): Config {
+  const secret = (found: Secret): Secret => 'file' in found ? { file: resolve(folder, found.file) } : found
+  const redis = config.state.redis
+  return {
+    ...config,
+    dataDir: resolve(folder, config.dataDir),
+    state: redis === undefined ? config.state : { ...config.state, redis: { ...redis, url: secret(redis.url) } },
+    backends: config.backends.map(backend => {
+      if (backend.kind === 'pool') return { ...backend, models: backend.models.map(model => ({ ...model, path: resolve(folder, model.path) })) }
+      return backend.apiKey === undefined ? backend : { ...backend, apiKey: secret(backend.apiKey) }
+    })
+  }
+}
+
+function revisionOf (config: Config): string {
+  return createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 12)
+}
