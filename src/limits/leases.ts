@@ -82,7 +82,7 @@ function standingsOf ({ buckets, requests, tokens }: Ask, remaining: readonly nu
 
 function refusal (who: Subject, ask: Ask, { key, retryAfterS, remaining }: Short): RateLimited {
   const standing = standingsOf(ask, remaining)
-  const bucket = [ask.requests, ask.tokens].find(asked => asked?.key === key) ?? null
+  const bucket = [ask.requests, ask.tokens].find(wanted => wanted?.key === key) ?? null
   if (bucket === null) {
     const message = `Rate limit reached for ${who.tenant} on concurrent requests: limit ${ask.holds[0]!.capacity}. Please try again when one of them has ended.`
     return new RateLimited(message, 'concurrency', standing, 1)

@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import type { SharedState } from './state.ts'
+import type { Bucket, Hold, SharedState, Take } from './state.ts'
 
 export interface FallbackOptions {
   /** `local`: this process counts by itself until `primary` is back. `refuse`: calls are refused. */
@@ -9,42 +9,56 @@ export interface FallbackOptions {
   readonly now?: () => number
 }
 
-/** `degraded`: calls are counted by this process alone, or refused. */
-export interface Fallback extends SharedState { readonly degraded: boolean }
-
 /**
  * Shared counters that outlive the loss of Redis. A lease names the state that granted it (`home`), so what was taken
- * in one is never given back to the other. Closes both.
+ * in one is never given back to the other.
  */
-export function withFallback (primary: SharedState, local: SharedState, { onLoss, pauseMs = 1_000, now = () => performance.now() }: FallbackOptions): Fallback {
+export class FallbackState implements SharedState {
+  readonly #primary: SharedState
+  readonly #local: SharedState
+  readonly #refuses: boolean
+  readonly #pauseMs: number
+  readonly #now: () => number
   /** Until then `primary` is left alone; null while it works. */
-  let askAgainMs: number | null = null
+  #askAgainMs: number | null = null
 
-  const mayAsk = () => {
-    if (askAgainMs === null) return true
-    const nowMs = now()
-    if (nowMs < askAgainMs) return false
-    askAgainMs = nowMs + pauseMs
-    return true
+  constructor (primary: SharedState, local: SharedState, { onLoss, pauseMs = 1_000, now = () => performance.now() }: FallbackOptions) {
+    this.#primary = primary
+    this.#local = local
+    this.#refuses = onLoss === 'refuse'
+    this.#pauseMs = pauseMs
+    this.#now = now
   }
 
-  return {
-    get degraded () { return askAgainMs !== null },
-    async take (buckets, holds) {
-      if (mayAsk()) {
-        try {
-          const take = await primary.take(buckets, holds)
-          askAgainMs = null
-          return take
-        } catch (error) {
-          if (!(error instanceof GatewayError) || error.code !== 'state_unavailable') throw error
-          askAgainMs = now() + pauseMs
-          if (onLoss === 'refuse') throw error
-        }
+  /** Calls are counted by this process alone, or refused. */
+  get degraded (): boolean { return this.#askAgainMs !== null }
+
+  async take (buckets: readonly Bucket[], holds: readonly Hold[]): Promise<Take> {
+    if (this.#mayAsk()) {
+      try {
+        const take = await this.#primary.take(buckets, holds)
+        this.#askAgainMs = null
+        return take
+      } catch (error) {
+        if (!(error instanceof GatewayError) || error.code !== 'state_unavailable') throw error
+        this.#askAgainMs = this.#now() + this.#pauseMs
+        if (this.#refuses) throw error
       }
-      if (onLoss === 'refuse') throw new GatewayError('state_unavailable', 'Redis, which keeps the limits, does not answer.', { retryAfterS: 1 })
-      return local.take(buckets, holds)
-    },
-    async close () { await Promise.all([primary.close(), local.close()]) }
+    }
+    if (this.#refuses) throw new GatewayError('state_unavailable', 'Redis, which keeps the limits, does not answer.', { retryAfterS: 1 })
+    return this.#local.take(buckets, holds)
+  }
+
+  /** Closes both. */
+  async close (): Promise<void> {
+    await Promise.all([this.#primary.close(), this.#local.close()])
+  }
+
+  #mayAsk (): boolean {
+    if (this.#askAgainMs === null) return true
+    const nowMs = this.#now()
+    if (nowMs < this.#askAgainMs) return false
+    this.#askAgainMs = nowMs + this.#pauseMs
+    return true
   }
 }
