@@ -1,7 +1,9 @@
 import { resolve } from 'node:path'
-import { applyEnvironment, defaultConfig } from '../config/defaults.ts'
-import { loadConfig, type LoadedConfig } from '../config/load.ts'
-import { builtin } from '../models/builtin.ts'
+import { checkFiles } from '../config/check.ts'
+import { defaultConfig } from '../config/defaults.ts'
+import { adoptConfig, loadConfig, type LoadedConfig } from '../config/load.ts'
+import { ConfigError } from '../config/problems.ts'
+import { BUILTIN_MODEL } from '../models/builtin.ts'
 
 export interface ConfigurationOptions {
   readonly config?: string
@@ -13,19 +15,30 @@ export interface ConfigurationOptions {
 }
 
 /**
- * The configuration a command works with: the file, or the defaults; then the environment; then the flags.
+ * The configuration a command works with: the file, or the defaults; over it the environment; over it the flags.
  * @throws ConfigError naming file, line, path, what was found and what would be right
  */
 export function configurationFor (options: ConfigurationOptions, env: NodeJS.ProcessEnv): LoadedConfig {
+  const merged = { ...env, ...flags(options) }
+  const model = options.model === undefined ? {} : { model: resolve(options.model) }
   const loaded = options.config === undefined
-    ? defaultConfig(env, { builtin, ...(options.model !== undefined && { model: resolve(options.model) }) })
-    : loadConfig(options.config, { env })
-  const { server, admin, ...rest } = applyEnvironment(loaded.config, env)
-  const config = {
-    ...rest,
-    server: { ...server, ...(options.host !== undefined && { host: options.host }), ...(options.port !== undefined && { port: options.port }) },
-    admin: { ...admin, ...(options.adminPort !== undefined && { port: options.adminPort }) },
-    ...(options.dataDir !== undefined && { dataDir: resolve(options.dataDir) })
+    ? adoptConfig(defaultConfig(env, { builtin: BUILTIN_MODEL, ...model }), { env: merged })
+    : loadConfig(options.config, { env: merged })
+  if (options.dataDir === undefined) return loaded
+  return { ...loaded, config: { ...loaded.config, dataDir: resolve(options.dataDir) } }
+}
+
+/** A flag says what its variable would have said, so both meet the same checks. */
+function flags ({ host, port, adminPort }: ConfigurationOptions): NodeJS.ProcessEnv {
+  return {
+    ...(host !== undefined && { HOST: host }),
+    ...(port !== undefined && { PORT: String(port) }),
+    ...(adminPort !== undefined && { ADMIN_PORT: String(adminPort) })
   }
-  return { ...loaded, config }
+}
+
+/** Before a start: the files the configuration names are there. */
+export function assertFiles (loaded: LoadedConfig): void {
+  const problems = checkFiles(loaded.config).map(finding => loaded.place(finding))
+  if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
 }

@@ -1,0 +1,280 @@
+/** Composition root: the one place that knows every folder. A configuration goes in, running parts come out. */
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import { createAdminServer } from './admin/server.ts'
+import type { Backend } from './backends/backend.ts'
+import { createOpenAIBackend } from './backends/openai.ts'
+import { createPool, type Pool } from './backends/pool/pool.ts'
+import { modelRoutes, patternAllows } from './config/resolve.ts'
+import type { Config } from './config/schema.ts'
+import { resolveSecret } from './config/secrets.ts'
+import { createEgress } from './egress/dialer.ts'
+import type { Egress } from './egress/egress.ts'
+import { chatRoute } from './http/chat.ts'
+import { modelsRoute } from './http/models.ts'
+import { createServer } from './http/server.ts'
+import { limitsOn } from './limits/leases.ts'
+import type { Services } from './pipeline/chat.ts'
+import { tryTargets } from './pipeline/dispatch.ts'
+import { explain } from './pipeline/explain.ts'
+import { FallbackState } from './state/fallback.ts'
+import { MemoryState } from './state/memory.ts'
+import { RedisState } from './state/redis.ts'
+import type { SharedState } from './state/state.ts'
+import { openSqlite } from './store/sqlite.ts'
+import { createLog, type Log } from './telemetry/log.ts'
+import { createMetrics, type Metrics } from './telemetry/metrics.ts'
+import { createRecent } from './telemetry/recent.ts'
+import { bootstrap, type FirstKeys } from './tenants/administer.ts'
+import { createTenants } from './tenants/directory.ts'
+import { loadPepper } from './tenants/pepper.ts'
+import { createLedger } from './usage/ledger.ts'
+import { VERSION } from './version.ts'
+
+export interface Gateway {
+  /** Where the API listens: `http://127.0.0.1:8080`. */
+  readonly url: string
+  readonly adminUrl: string
+  /** Shown once, when the store held no key at all. */
+  readonly firstKeys: FirstKeys | null
+  readonly pools: readonly Pool[]
+  /** Resolves when every pool has a worker for each of its models; rejects naming what could not be loaded. */
+  whenReady (signal: AbortSignal): Promise<void>
+  /**
+   * Takes no new calls, lets running ones finish for `server.drainTimeoutMs` or until `signal` aborts, ends the rest
+   * with an error event, writes what has to be written, and leaves no process or socket behind.
+   */
+  close (signal?: AbortSignal): Promise<void>
+}
+
+export interface Surroundings { readonly env: NodeJS.ProcessEnv, readonly revision: string }
+
+/**
+ * Builds every part, listens, and starts the workers; calls are taken at once and wait for a worker where they need one.
+ * @throws Error naming the address when a port is in use; GatewayError or ConfigError for what else cannot be started
+ */
+export async function openGateway (config: Config, { env, revision }: Surroundings): Promise<Gateway> {
+  const opened = new Opened()
+  try {
+    return await build(config, env, revision, opened)
+  } catch (error) {
+    await opened.close()
+    throw error
+  }
+}
+
+async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, opened: Opened): Promise<Gateway> {
+  const startedAt = new Date()
+  const log = opened.own(createLog({ level: config.log.level }))
+  const pools: Pool[] = []
+  const metrics = metricsOf(config, () => pools.map(pool => pool.status()))
+  // Workers first: they load while the rest is built.
+  const egress = opened.own(egressOf(config))
+  const backends = backendsOf(config, env, { egress, metrics, log })
+  for (const backend of backends.values()) {
+    opened.own({ close: () => backend.close(AbortSignal.abort()) })
+    if (isPool(backend)) pools.push(backend)
+  }
+  const store = opened.own(openSqlite(join(config.dataDir, 'torchgate.db')))
+  const pepper = loadPepper(config.dataDir)
+  const firstKeys = await bootstrap(store.keys, pepper, config.tenants[0]!.name)
+  const tenants = createTenants({ tenants: config.tenants, keys: store.keys, pepper })
+  const ledger = opened.own(createLedger(store.usage, {
+    spool: join(config.dataDir, 'usage-spool.jsonl'),
+    onError: error => log.logger.error({ err: error }, 'usage rows wait for the store')
+  }))
+  const state = opened.own(stateOf(config, env, metrics, log))
+  const limits = opened.own(limitsOn(state, { onError: error => log.logger.error({ err: error }, 'a lease could not be settled') }))
+  const recent = createRecent()
+  const services: Services = {
+    config,
+    routes: modelRoutes(config),
+    allows: (tenant, model) => patternAllows(tenant.models, model),
+    backends,
+    limits,
+    dispatch: tryTargets(backends)
+  }
+  const { server, drain } = await createServer({
+    config,
+    tenants,
+    onFailure: (error, requestId) => log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error')
+  })
+  const recorders = [metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]
+  await server.register(chatRoute, { services, recorders, onStart: metrics.callStarted, writeStallMs: config.server.writeStallMs })
+  await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
+
+  let draining = false
+  const admin = await createAdminServer({
+    tenants,
+    metrics,
+    ready: () => readiness(draining, pools, backends),
+    status: () => ({
+      version: VERSION,
+      revision,
+      startedAt: startedAt.toISOString(),
+      uptimeS: Math.round((Date.now() - startedAt.getTime()) / 1000),
+      draining,
+      inFlight: metrics.inFlight(),
+      state: config.state.redis === undefined ? 'memory' : metrics.isDegraded() ? 'redis (away, counting here)' : 'redis',
+      pools: pools.map(pool => pool.status()),
+      backends: healthOf(config, backends)
+    }),
+    usage: store.usage,
+    flushUsage: () => ledger.flush(),
+    explain: question => explain(services, name => tenants.byName(name), question),
+    recent: () => recent.records()
+  })
+  opened.own(admin)
+  const adminUrl = await listen(admin, config.admin, 'admin')
+  opened.own({ close: () => closeNow(server) })
+  const url = await listen(server, config.server, 'server')
+  log.logger.info({ url, adminUrl, revision, version: VERSION }, 'listening')
+
+  return {
+    url,
+    adminUrl,
+    firstKeys,
+    pools,
+    whenReady: async signal => { await Promise.all(pools.map(pool => pool.whenReady(signal))) },
+    async close (signal = AbortSignal.timeout(config.server.drainTimeoutMs)) {
+      draining = true
+      drain()
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(config.server.drainTimeoutMs)])
+      await closeGently(server, patience, backends)
+      await opened.close()
+    }
+  }
+}
+
+/** What has been opened, in order; closed in the opposite one, each even when another fails. */
+class Opened {
+  readonly #parts: { close (): unknown }[] = []
+
+  own<T extends { close (): unknown }> (part: T): T {
+    this.#parts.push(part)
+    return part
+  }
+
+  async close (): Promise<void> {
+    const failures: unknown[] = []
+    for (const part of this.#parts.splice(0).reverse()) {
+      try { await part.close() } catch (error) { failures.push(error) }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, 'Some parts did not close.')
+  }
+}
+
+function isPool (backend: Backend): backend is Pool {
+  return 'status' in backend
+}
+
+function backendsOf (config: Config, env: NodeJS.ProcessEnv, parts: { egress: Egress, metrics: Metrics, log: Log }): Map<string, Backend> {
+  const { egress, metrics, log } = parts
+  return new Map(config.backends.map((backend, index): [string, Backend] => {
+    if (backend.kind === 'pool') {
+      return [backend.name, createPool(backend, { observer: metrics.observer, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })]
+    }
+    const apiKey = backend.apiKey === undefined ? null : resolveSecret(backend.apiKey, { path: `backends[${index}].apiKey`, env })
+    return [backend.name, createOpenAIBackend(backend, { dial: (origin, boundary) => egress.dial(origin, boundary), apiKey })]
+  }))
+}
+
+function egressOf (config: Config): Egress {
+  const destinations = config.backends.flatMap(backend => backend.kind === 'pool'
+    ? []
+    : [{ origin: new URL(backend.baseUrl).origin, locality: backend.locality, connections: backend.connections, connectMs: backend.timeouts.connectMs }])
+  return createEgress({ destinations, domainNetworks: config.egress.domainNetworks })
+}
+
+function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics, log: Log): SharedState {
+  const { redis } = config.state
+  if (redis === undefined) return new MemoryState()
+  const primary = new RedisState({
+    url: resolveSecret(redis.url, { path: 'state.redis.url', env }),
+    timeoutMs: redis.timeoutMs,
+    onChange: (up, why) => {
+      metrics.stateChanged(up)
+      log.logger[up ? 'info' : 'warn']({ up, why }, up ? 'Redis answers' : 'Redis is away')
+    }
+  })
+  return new FallbackState(primary, new MemoryState(), { onLoss: config.limits.onStateLoss })
+}
+
+function metricsOf (config: Config, pools: () => ReturnType<Pool['status']>[]): Metrics {
+  const localities = new Map(config.backends.map(backend => [backend.name, backend.kind === 'pool' ? 'local' as const : backend.locality]))
+  const targets = new Map(config.models.flatMap(({ targets: listed }) => listed.map(({ backend, model }) => [`${backend}/${model}`, localities.get(backend)!] as const)))
+  return createMetrics({
+    tenants: config.tenants.map(({ name }) => name),
+    models: config.models.map(({ name }) => name),
+    targets: [...targets].map(([target, locality]) => ({ target, locality })),
+    pools,
+    version: VERSION
+  })
+}
+
+/** Ready for traffic: not shutting down, and something could answer. */
+function readiness (draining: boolean, pools: readonly Pool[], backends: ReadonlyMap<string, Backend>): { ready: boolean, checks: Record<string, string> } {
+  const checks: Record<string, string> = { gateway: draining ? 'draining' : 'ok' }
+  for (const pool of pools) {
+    const loaded = pool.status().models.filter(({ workers }) => workers.some(({ state }) => state === 'ready')).length
+    checks[pool.name] = `${loaded} of ${pool.status().models.length} models loaded`
+  }
+  const usable = backends.size > pools.length || pools.some(pool => pool.status().models.some(({ workers }) => workers.some(({ state }) => state === 'ready')))
+  return { ready: !draining && usable, checks }
+}
+
+function healthOf (config: Config, backends: ReadonlyMap<string, Backend>) {
+  return config.backends.map(({ name, kind }) => {
+    const { locality } = backends.get(name)!
+    const models = new Set(config.models.flatMap(({ targets }) => targets.filter(({ backend }) => backend === name).map(({ model }) => model)))
+    return { name, kind, locality, models: [...models].map(model => ({ model, ...backends.get(name)!.availability(model) })) }
+  })
+}
+
+async function listen (server: FastifyInstance, { host, port }: { host: string, port: number }, section: 'server' | 'admin'): Promise<string> {
+  try {
+    await server.listen({ host, port })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const flag = section === 'server' ? 'PORT or --port' : 'ADMIN_PORT or --admin-port'
+    if (code === 'EADDRINUSE') throw new Error(`Port ${port} on ${host} is in use (${section}.port). Choose another with ${flag}, or stop what listens there.`, { cause: error })
+    if (code === 'EACCES') throw new Error(`Not allowed to listen on port ${port} (${section}.port). Choose one above 1023 with ${flag}.`, { cause: error })
+    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') throw new Error(`${host} is no address of this host (${section}.host).`, { cause: error })
+    throw error
+  }
+  const { address, family, port: bound } = server.server.address() as AddressInfo
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`
+}
+
+/** Running calls may finish; when patience ends their backends are closed, which ends each with an error event. */
+async function closeGently (server: FastifyInstance, patience: AbortSignal, backends: ReadonlyMap<string, Backend>): Promise<void> {
+  const closed = server.close()
+  // Connections that fall idle while closing would keep the server open until their keep-alive ends.
+  const sweep = setInterval(() => server.server.closeIdleConnections(), SWEEP_MS)
+  try {
+    await Promise.race([closed, aborted(patience)])
+    if (patience.aborted) {
+      await Promise.all([...backends.values()].map(backend => backend.close(AbortSignal.abort())))
+      await Promise.race([closed, aborted(AbortSignal.timeout(LAST_WORDS_MS))])
+      server.server.closeAllConnections()
+    }
+    await closed
+  } finally {
+    clearInterval(sweep)
+  }
+}
+
+async function closeNow (server: FastifyInstance): Promise<void> {
+  server.server.closeAllConnections()
+  await server.close()
+}
+
+function aborted (signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise(resolve => { signal.addEventListener('abort', () => resolve(), { once: true }) })
+}
+
+const SWEEP_MS = 50
+/** Time for the error events of calls that are cut off to reach their callers. */
+const LAST_WORDS_MS = 1_000
