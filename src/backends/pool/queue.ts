@@ -1,0 +1,104 @@
+/**
+ * Waiting calls: first in, first out inside an isolation domain, in turn between domains, so that a domain with a
+ * hundred calls delays another domain's next call by one turn. Every operation is O(1). The owner keeps the bound.
+ */
+export class FairQueue<T> {
+  readonly #ahead = new Chain<T>()
+  readonly #lanes = new Map<string, Lane<T>>()
+  readonly #turns = new Chain<Lane<T>>()
+  #size = 0
+
+  get size (): number { return this.#size }
+
+  push (domain: string, item: T): Place {
+    const lane = this.#lane(domain)
+    return this.#placeOf(lane.items, lane.items.append(item), lane)
+  }
+
+  /** Ahead of every domain: for a call that has waited before and lost its worker. */
+  pushAhead (item: T): Place {
+    return this.#placeOf(this.#ahead, this.#ahead.append(item), null)
+  }
+
+  /** What `shift` would give. */
+  peek (): T | undefined {
+    return (this.#ahead.first ?? this.#turns.first?.value.items.first)?.value
+  }
+
+  shift (): T | undefined {
+    const next = this.peek()
+    if (next === undefined) return undefined
+    this.#size--
+    if (this.#ahead.first !== null) this.#ahead.remove(this.#ahead.first)
+    else this.#takeTurn()
+    return next
+  }
+
+  #takeTurn (): void {
+    const turn = this.#turns.first
+    if (turn === null || turn.value.items.first === null) return
+    const lane = turn.value
+    lane.items.remove(turn.value.items.first)
+    this.#turns.remove(turn)
+    if (lane.items.first === null) this.#lanes.delete(lane.domain)
+    else lane.turn = this.#turns.append(lane)
+  }
+
+  #lane (domain: string): Lane<T> {
+    const known = this.#lanes.get(domain)
+    if (known !== undefined) return known
+    const lane: Lane<T> = { domain, items: new Chain<T>(), turn: null }
+    lane.turn = this.#turns.append(lane)
+    this.#lanes.set(domain, lane)
+    return lane
+  }
+
+  #placeOf (chain: Chain<T>, link: Link<T>, lane: Lane<T> | null): Place {
+    this.#size++
+    return {
+      leave: () => {
+        if (!chain.remove(link)) return false
+        this.#size--
+        if (lane !== null && lane.items.first === null) this.#close(lane)
+        return true
+      }
+    }
+  }
+
+  #close (lane: Lane<T>): void {
+    this.#lanes.delete(lane.domain)
+    if (lane.turn !== null) this.#turns.remove(lane.turn)
+  }
+}
+
+/** @returns from `leave`: false when the item had left before */
+export interface Place { leave (): boolean }
+
+interface Lane<T> { readonly domain: string, readonly items: Chain<T>, turn: Link<Lane<T>> | null }
+
+interface Link<T> { readonly value: T, before: Link<T> | null, after: Link<T> | null, linked: boolean }
+
+/** A doubly linked list: an Array shifts and a Set skips its deleted entries, both in O(n). */
+class Chain<T> {
+  first: Link<T> | null = null
+  #last: Link<T> | null = null
+
+  append (value: T): Link<T> {
+    const link: Link<T> = { value, before: this.#last, after: null, linked: true }
+    if (this.#last === null) this.first = link
+    else this.#last.after = link
+    this.#last = link
+    return link
+  }
+
+  /** @returns false when the link had been removed before */
+  remove (link: Link<T>): boolean {
+    if (!link.linked) return false
+    link.linked = false
+    if (link.before === null) this.first = link.after
+    else link.before.after = link.after
+    if (link.after === null) this.#last = link.before
+    else link.after.before = link.before
+    return true
+  }
+}
