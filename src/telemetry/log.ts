@@ -1,5 +1,4 @@
 /** The log: one JSON object per line. The only file that imports pino. */
-import { once } from 'node:events'
 import { pino, type DestinationStream, type Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, type Outcome } from '../errors.ts'
@@ -34,7 +33,7 @@ const FIELDS: ReadonlySet<string> = new Set([
 ])
 
 export function createLog ({ level, destination }: LogOptions): Log {
-  const stream = typeof destination === 'object' ? destination : openStream(destination ?? 1)
+  const file = typeof destination === 'object' ? null : new LogFile(destination ?? 1)
   const logger = pino({
     level,
     base: null,
@@ -42,42 +41,61 @@ export function createLog ({ level, destination }: LogOptions): Log {
     formatters: { level: label => ({ level: label }), log: allowed, bindings: allowed },
     serializers: { err: described },
     hooks: { logMethod: withoutForeignMessage }
-  }, stream)
-  const waiting = typeof destination === 'object' ? null : countDrops(stream as FileStream, logger)
+  }, file === null ? destination as DestinationStream : file.stream)
+  file?.reportDropsTo(logger)
   return {
     logger,
     access: record => { logger[LEVELS[record.outcome ?? 'internal_error']](line(record), 'call') },
     async close () {
       logger.level = 'silent'
-      await waiting?.close()
+      await file?.close()
     }
   }
 }
 
-type FileStream = ReturnType<typeof pino.destination>
+/** Long enough for a slow disk, short enough for an operator who waits for the process to end. */
+const CLOSE_MS = 5000
 
-/** Asynchronous: a log that is read slowly must not hold up an answer. */
-function openStream (dest: string | number): FileStream {
-  return pino.destination({ dest, sync: false, maxLength: MAX_WAITING_BYTES })
-}
+/**
+ * Asynchronous: a log that is read slowly must not hold up an answer.
+ * When it cannot be written at all, standard error says so once, and lines wait until they can or are dropped.
+ */
+class LogFile {
+  readonly stream: ReturnType<typeof pino.destination>
+  #dropped = 0
+  #failed = false
+  #closing: Promise<void> | null = null
 
-function countDrops (stream: FileStream, logger: Logger): { close (): Promise<void> } {
-  let dropped = 0
-  const report = (): void => {
-    if (dropped === 0) return
-    const count = dropped
-    dropped = 0
-    logger.warn({ dropped: count }, 'log lines were dropped because the log is read too slowly')
+  constructor (dest: string | number) {
+    this.stream = pino.destination({ dest, sync: false, maxLength: MAX_WAITING_BYTES })
+    this.stream.on('drop', () => { this.#dropped++ })
+    this.stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (!this.#failed) process.stderr.write(`torchgate: the log cannot be written: ${error.code ?? error.name}\n`)
+      this.#failed = true
+    })
   }
-  stream.on('drop', () => { dropped++ })
-  stream.on('drain', report)
-  return {
-    async close () {
-      if (stream.destroyed) return
-      const closed = Promise.race([once(stream, 'close')])
-      stream.end()
-      await closed
-    }
+
+  reportDropsTo (logger: Logger): void {
+    this.stream.on('drain', () => {
+      if (this.#dropped === 0) return
+      const dropped = this.#dropped
+      this.#dropped = 0
+      logger.warn({ dropped }, 'log lines were dropped: the log is read too slowly')
+    })
+  }
+
+  close (): Promise<void> {
+    return this.#closing ??= this.#end()
+  }
+
+  async #end (): Promise<void> {
+    const closed = new Promise<void>(resolve => {
+      this.stream.once('close', resolve)
+      this.stream.once('error', () => resolve())
+      setTimeout(resolve, this.#failed ? 0 : CLOSE_MS).unref()
+    })
+    this.stream.end()
+    await closed
   }
 }
 
@@ -147,29 +165,35 @@ function clip (text: string): string {
 
 /**
  * What an error may say. Our own messages never hold prompt text; those of others can: V8 quotes the text that is no
- * JSON. Of theirs only the kind, the code and the places in the code are kept.
+ * JSON, a backend the request it refuses. Of theirs only the kind, the code and the places in the code are kept.
  */
 function described (thrown: unknown, depth = 0): unknown {
   if (!(thrown instanceof Error)) return { type: typeof thrown }
-  const own = thrown instanceof GatewayError
   const code = (thrown as NodeJS.ErrnoException).code
+  const own = thrown instanceof GatewayError && thrown.upstream === null
   return {
     type: clip(thrown.name),
     ...(typeof code === 'string' ? { code: clip(code) } : {}),
     ...(own ? { message: clip(thrown.message) } : {}),
-    ...(own && thrown.code !== 'internal_error' ? {} : { at: frames(thrown.stack) }),
+    at: frames(thrown),
     ...(thrown.cause === undefined || depth >= 3 ? {} : { cause: described(thrown.cause, depth + 1) })
   }
 }
 
-function frames (stack = ''): string[] {
-  return stack.split('\n').map(text => text.trim()).filter(text => /^at [^\s].*:\d+:\d+\)?$/.test(text)).slice(0, 8).map(clip)
+/** The lines of the stack below its head, which repeats the message. */
+function frames ({ stack = '', message }: Error): string[] {
+  const head = stack.indexOf(message)
+  if (head < 0) return []
+  return stack.slice(head + message.length).split('\n').map(text => text.trim()).filter(text => text.startsWith('at ')).slice(0, 8).map(clip)
 }
 
-/** pino takes the message of an error as the message of the line when there is no other. */
+/**
+ * Messages are constant sentences, what varies stands in fields: nothing is interpolated, and an error gives its
+ * message to no line.
+ */
 function withoutForeignMessage (this: Logger, args: unknown[], method: (...args: never[]) => void): void {
   const [first, message] = args
   const fields = first instanceof Error ? { err: first } : first
-  const text = message === undefined && typeof fields === 'object' ? 'error' : message
-  method.apply(this, (typeof fields === 'string' ? [clip(fields)] : [fields, text]) as never[])
+  const text = typeof message === 'string' ? message : 'error'
+  method.apply(this, (typeof fields === 'string' ? [clip(fields)] : [fields, clip(text)]) as never[])
 }
