@@ -1,0 +1,134 @@
+/**
+ * npm run bench: the gateway with everything on (keys, limits, policy, metrics, usage rows, access log) against the floor of
+ * Node, in one run, in turn, on the same cores. Only the ratios mean anything; absolute figures are of this machine.
+ */
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as wait } from 'node:timers/promises'
+import { measure, type Measured } from './load.ts'
+import { openUpstream } from './upstream.ts'
+
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
+const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 3)
+
+const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0
+
+const CASES = [
+  { name: 'JSON, 1 connection', stream: false, connections: 1 },
+  { name: 'JSON, 32 connections', stream: false, connections: 32 },
+  { name: 'streams, 1 connection', stream: true, connections: 1 },
+  { name: 'streams, 32 connections', stream: true, connections: 32 }
+] as const
+
+interface Contender { readonly port: number, readonly headers: string }
+
+const folder = mkdtempSync(join(tmpdir(), 'torchgate-bench-'))
+const children: ChildProcess[] = []
+const upstream = await openUpstream()
+try {
+  pinSelf()
+  const floor = await startFloor()
+  const gateway = await startGateway()
+  console.log(`${ROUNDS} rounds of ${SECONDS} s, contenders in turn; request 1 KB, answer 0.9 KB, stream 102 events in 23 KB. Medians.`)
+  console.log('case                       floor/s   gateway/s   ratio (min..max)      floor p50/p99 ms   gateway p50/p99 ms')
+  for (const { name, stream, connections } of CASES) {
+    const body = requestBody(stream)
+    const run = (contender: Contender) => measure({ ...contender, body, connections, seconds: SECONDS })
+    await measure({ ...floor, body, connections, seconds: 1 })
+    await measure({ ...gateway, body, connections, seconds: 2 })
+    const rounds: { floor: Measured, gateway: Measured }[] = []
+    for (let round = 0; round < ROUNDS; round++) rounds.push({ floor: await run(floor), gateway: await run(gateway) })
+    print(name, rounds)
+  }
+  console.log(`gateway resident memory ${residentMiB()} MiB`)
+} finally {
+  for (const child of children) child.kill('SIGKILL')
+  upstream.close()
+  rmSync(folder, { recursive: true, force: true })
+}
+
+function print (name: string, rounds: readonly { floor: Measured, gateway: Measured }[]): void {
+  const of = (pick: (round: { floor: Measured, gateway: Measured }) => number) => median(rounds.map(pick))
+  const ratios = rounds.map(round => round.gateway.perS / round.floor.perS)
+  const failures = rounds.reduce((sum, round) => sum + round.floor.failures + round.gateway.failures, 0)
+  console.log([
+    name.padEnd(24),
+    of(round => round.floor.perS).toFixed(0).padStart(9),
+    of(round => round.gateway.perS).toFixed(0).padStart(11),
+    `   ${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)}..${Math.max(...ratios).toFixed(2)})`.padEnd(25),
+    `${of(round => round.floor.p50Ms).toFixed(2)}/${of(round => round.floor.p99Ms).toFixed(2)}`.padEnd(19),
+    `${of(round => round.gateway.p50Ms).toFixed(2)}/${of(round => round.gateway.p99Ms).toFixed(2)}`,
+    failures === 0 ? '' : `  ${failures} FAILED`
+  ].join(''))
+}
+
+function median (values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
+
+function requestBody (stream: boolean): string {
+  const content = 'Please say something about the weather today. '.repeat(20)
+  return JSON.stringify({ model: 'bench', messages: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content }], temperature: 0.7, ...(stream && { stream }) })
+}
+
+async function startFloor (): Promise<Contender> {
+  const child = start(['test/bench/floor.ts', String(upstream.port)])
+  return { port: Number(new URL(await firstLine(child)).port), headers: '' }
+}
+
+async function startGateway (): Promise<Contender> {
+  const config = join(folder, 'torchgate.yaml')
+  writeFileSync(config, `
+server: { port: 0 }
+admin: { port: 0 }
+dataDir: ${folder}
+backends:
+  - { name: upstream, kind: openai, baseUrl: 'http://127.0.0.1:${upstream.port}/v1', locality: cloud }
+models:
+  - { name: bench, targets: [{ backend: upstream, model: bench }] }
+tenants:
+  - { name: bench, limits: { requestsPerMinute: 100000000, tokensPerMinute: 1000000000000, concurrency: 100000 } }
+`)
+  const key = spawnSync(process.execPath, ['src/main.ts', 'keys', 'create', '--config', config, '--tenant', 'bench'], { encoding: 'utf8' }).stdout.trim()
+  const child = start(['src/main.ts', 'start', '--config', config], join(folder, 'gateway.log'))
+  return { port: await portInLog(join(folder, 'gateway.log'), child), headers: `authorization: Bearer ${key}\r\n` }
+}
+
+/** The contender has core 0 for itself where there are two and taskset is installed. */
+function start (args: string[], log?: string): ChildProcess {
+  const output = log === undefined ? 'pipe' : openSync(log, 'w')
+  const [command, ...rest] = canPin ? ['taskset', '-c', '0', process.execPath, ...args] : [process.execPath, ...args]
+  const child = spawn(command!, rest, { stdio: ['ignore', output, 'inherit'] })
+  children.push(child)
+  return child
+}
+
+/** The load and the provider keep off the contender's core. */
+function pinSelf (): void {
+  if (canPin) spawnSync('taskset', ['-a', '-p', '-c', '1', String(process.pid)])
+  else console.log('Not pinned: one core, or no taskset. The ratios are noisier.')
+}
+
+async function firstLine (child: ChildProcess): Promise<string> {
+  const [line] = await once(createInterface(child.stdout!), 'line')
+  return line as string
+}
+
+async function portInLog (path: string, child: ChildProcess): Promise<number> {
+  for (let tries = 0; tries < 200; tries++) {
+    const port = /API +http:\/\/[^ ]*:(\d+)/.exec(readFileSync(path, 'utf8'))?.[1]
+    if (port !== undefined) return Number(port)
+    if (child.exitCode !== null) break
+    await wait(50)
+  }
+  throw new Error(`The gateway did not start:\n${readFileSync(path, 'utf8')}`)
+}
+
+function residentMiB (): string {
+  const gateway = children.at(-1)!
+  return (Number(spawnSync('ps', ['-o', 'rss=', '-p', String(gateway.pid)], { encoding: 'utf8' }).stdout) / 1024).toFixed(0)
+}
