@@ -41,7 +41,7 @@ export async function openUpstream (): Promise<{ port: number, close (): void }>
     socket.on('close', () => sockets.delete(socket))
     socket.on('error', () => socket.destroy())
     let pending: Buffer = Buffer.alloc(0)
-    socket.on('data', bytes => { pending = answerAll(socket, pending.length === 0 ? bytes : Buffer.concat([pending, bytes])) })
+    socket.on('data', (bytes: Buffer) => { pending = answerAll(socket, pending.length === 0 ? bytes : Buffer.concat([pending, bytes])) })
   })
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   return {
