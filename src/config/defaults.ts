@@ -1,13 +1,12 @@
 /** What runs when there is no configuration file: one local model, and every cloud provider whose key is in the environment. */
 import { availableParallelism } from 'node:os'
 import { basename, resolve } from 'node:path'
+import { check } from './check.ts'
 import { conform } from './conform.ts'
-import { isSet } from './environment.ts'
-import { ConfigError, placeless } from './problems.ts'
+import { applyEnvironment, isSet } from './environment.ts'
+import { ConfigError, formatPath, placeless } from './problems.ts'
 import { PROVIDERS, type Provider } from './providers.ts'
 import { Config } from './schema.ts'
-
-export { applyEnvironment } from './environment.ts'
 
 /** The small model that comes along. */
 export interface BuiltinModel { readonly name: string, readonly path: string, readonly sha256: string, readonly contextTokens: number }
@@ -18,7 +17,7 @@ export interface DefaultOptions {
   readonly model?: string
 }
 
-/** @throws ConfigError when a provider's base URL variable is no http(s) URL; the text is not in the message */
+/** @throws ConfigError when a variable that replaces a base URL holds none that may be used; the text is not in the message */
 export function defaultConfig (env: NodeJS.ProcessEnv, { builtin, model }: DefaultOptions): Config {
   const local = model === undefined ? builtinModel(builtin) : ownModel(model)
   const providers = PROVIDERS.filter(({ key }) => isSet(env, key))
@@ -27,8 +26,21 @@ export function defaultConfig (env: NodeJS.ProcessEnv, { builtin, model }: Defau
     models: [{ name: local.name, targets: [{ backend: 'local', model: local.name }] }, ...providers.flatMap(publicNames)],
     tenants: [{ name: 'default' }]
   })
-  if (findings.length > 0) throw new ConfigError(findings.map(({ path, message }) => placeless(path.join('.'), message)))
-  return value as Config
+  if (findings.length > 0) throw new ConfigError(findings.map(({ path, message }) => placeless(formatPath(path), message)))
+  const config = value as Config
+  assertBaseUrls(config, env)
+  return config
+}
+
+/** Nobody wrote `backends[1].baseUrl`, so what is wrong with it is told of the variable it came from. */
+function assertBaseUrls (config: Config, env: NodeJS.ProcessEnv): void {
+  const problems = check(applyEnvironment(config, env)).flatMap(({ path: [section, index, member], message }) => {
+    if (section !== 'backends' || member !== 'baseUrl') return []
+    const backend = config.backends[Number(index)]
+    const variable = PROVIDERS.find(({ name }) => name === backend?.name)?.baseUrlVariable
+    return [placeless(variable ?? `${backend?.name}.baseUrl`, message)]
+  })
+  if (problems.length > 0) throw new ConfigError(problems)
 }
 
 function builtinModel ({ name, path, sha256, contextTokens }: BuiltinModel) {

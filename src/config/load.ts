@@ -21,11 +21,7 @@ export interface LoadedConfig {
   place (finding: Finding): Problem
 }
 
-export interface LoadOptions {
-  readonly env: NodeJS.ProcessEnv
-  /** The last word, for command-line flags: applied after the environment and before the checks. */
-  readonly override?: (config: Config) => Config
-}
+export interface LoadOptions { readonly env: NodeJS.ProcessEnv }
 
 /**
  * Reads YAML or JSON. Relative paths count from the folder of the file.
@@ -52,15 +48,20 @@ function told ({ path, message, severity }: Finding): Pick<Problem, 'path' | 'me
 
 function conformed (value: unknown, place: Place): Config {
   const { value: config, findings } = conform(Config, value)
-  if (findings.length > 0) throw new ConfigError(findings.map(place))
+  if (findings.length > 0) throw new ConfigError(inOrder(findings.map(place)))
   return config as Config
 }
 
-function finish (written: Config, file: string | null, place: Place, { env, override }: LoadOptions): LoadedConfig {
-  const config = (override ?? (given => given))(applyEnvironment(written, env))
-  const problems = check(config).map(place)
+function finish (written: Config, file: string | null, place: Place, { env }: LoadOptions): LoadedConfig {
+  const config = applyEnvironment(written, env)
+  const problems = inOrder(check(config).map(place))
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
   return { config, file, revision: revisionOf(config), warnings: problems, place }
+}
+
+/** As a reader of the file meets them. */
+function inOrder (problems: readonly Problem[]): Problem[] {
+  return problems.toSorted((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0))
 }
 
 function withAbsolutePaths (config: Config, folder: string): Config {

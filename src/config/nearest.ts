@@ -15,16 +15,18 @@ export function nearest (written: string, known: readonly string[]): string | nu
 
 function plainly (word: string): string { return word.toLowerCase().replaceAll(/[_-]/g, '') }
 
-/** Levenshtein's distance, one row at a time. */
+/** Letters to change, add, drop or swap with their neighbour (optimal string alignment), one row at a time. */
 function distance (a: string, b: string): number {
+  let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, column) => column)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
       const change = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1))
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      next.push(Math.min(change, row[j]! + 1, next[j - 1]! + 1, swapped ? before[j - 2]! + 1 : Infinity))
     }
-    row = next
+    ;[before, row] = [row, next]
   }
   return row[b.length]!
 }

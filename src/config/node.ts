@@ -82,7 +82,8 @@ export function got (value: unknown, node: Node): string {
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
   if (typeof value !== 'string') return 'a map'
   if (value === '') return 'an empty text'
-  return isTelling(value, node) ? quoted(value) : 'a text'
+  if (isTelling(value, node)) return quoted(value)
+  return node.type === 'string' ? 'another text' : 'a text'
 }
 
 const LONGEST_TELLING = 40

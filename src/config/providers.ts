@@ -1,6 +1,6 @@
 /**
  * Services that speak the OpenAI API and become backends by themselves when their usual key is in the environment.
- * Base URLs from each provider's API reference ("OpenAI compatibility" where it is not the main API), read 2026-11-22.
+ * Base URLs are those of each provider's OpenAI-compatible API; keys are the variables their own SDKs read.
  *
  * bare  public names that are also served without the `provider/` in front
  */

@@ -19,7 +19,7 @@ export const DATA_CLASSES = ['public', 'internal', 'confidential', 'restricted']
 export type DataClass = (typeof DATA_CLASSES)[number]
 
 /** Secrets are named in the configuration, never written in it. A name in capitals cannot be mistaken for the key itself. */
-export const Secret = Type.Union([
+const SecretAt = (description: string) => Type.Union([
   Type.Object({
     env: Type.String({
       pattern: '^[A-Z_][A-Z0-9_]{0,127}$',
@@ -29,7 +29,8 @@ export const Secret = Type.Union([
     })
   }, { additionalProperties: false }),
   Type.Object({ file: Type.String({ minLength: 1, description: 'Path of a file; white space at the end is dropped.' }) }, { additionalProperties: false })
-], { title: 'Secret', description: 'Where a secret is found: `{ env: NAME }` or `{ file: PATH }`.' })
+], { title: 'Secret', description })
+export const Secret = SecretAt('Where a secret is found.')
 export type Secret = Static<typeof Secret>
 
 export const LocalModelConfig = Type.Object({
@@ -79,7 +80,7 @@ export const OpenAIBackendConfig = Type.Object({
   kind: Type.Literal('openai', { description: 'Any server that speaks the OpenAI API.' }),
   baseUrl: Pattern('^https?://', 'a URL that starts with http:// or https://', 'URL up to and with `/v1`.'),
   locality: Locality,
-  apiKey: Type.Optional(Secret),
+  apiKey: Type.Optional(SecretAt('Sent as `Authorization: Bearer`. Leave it out for a server that asks for none.')),
   headers: Type.Record(
     Type.String({ pattern: '^[A-Za-z0-9-]+$' }),
     Type.String({ pattern: '^[\\t\\x20-\\x7e]*$', patternErrorMessage: 'printable ASCII on one line', writeOnly: true }),
@@ -136,7 +137,7 @@ const boundaryOfClass = (value: Locality) => Type.Enum(LOCALITIES, { default: va
 
 export const Config = Type.Object({
   server: Part({
-    host: Type.String({ default: '127.0.0.1', description: 'Address of the API. Loopback unless you say otherwise. `HOST` overrides it.' }),
+    host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address of the API. Loopback unless you say otherwise. `HOST` overrides it.' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 8080, description: 'Port of the API; 0 takes a free one. `PORT` and `--port` override it.' }),
     bodyLimitBytes: Type.Integer({ minimum: 1024, maximum: 1_073_741_824, default: 33_554_432, description: 'Largest request body.' }),
     requestTimeoutMs: Milliseconds(60_000, 'A request must have arrived whole by then.'),
@@ -146,16 +147,16 @@ export const Config = Type.Object({
     drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
   }, 'The OpenAI-compatible API.'),
   admin: Part({
-    host: Type.String({ default: '127.0.0.1', description: 'Address of metrics, health and the admin API.' }),
+    host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address of metrics, health and the admin API.' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 9464, description: 'Its port; 0 takes a free one. `ADMIN_PORT` and `--admin-port` override it.' })
   }, 'The operator\'s listener.'),
-  dataDir: Type.String({ default: './data', description: 'Folder of the SQLite database and the key pepper.' }),
+  dataDir: Type.String({ minLength: 1, default: './data', description: 'Folder of the SQLite database and the key pepper.' }),
   log: Part({
     level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'] as const, { default: 'info', description: 'One JSON line per call at `info`. Never prompt text, never keys.' })
   }, 'Logging to standard output.'),
   state: Part({
     redis: Type.Optional(Type.Object({
-      url: Secret,
+      url: SecretAt('`redis://` or `rediss://` URL; it may hold a password, so it is a secret.'),
       timeoutMs: Milliseconds(50, 'Longest wait for one command.')
     }, { additionalProperties: false, description: 'Keep limits in Redis or Valkey, exact across replicas. Without it they are kept in memory.' }))
   }, 'Shared counters.'),
