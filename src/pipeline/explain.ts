@@ -1,16 +1,22 @@
-import type { TenantConfig } from '../config/schema.ts'
+import type { Backend } from '../backends/backend.ts'
+import type { Config, TenantConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { boundaryOf } from '../policy/boundary.ts'
 import { classOf } from '../policy/classify.ts'
 import { decide, why, type Candidate } from '../policy/decide.ts'
-import type { Services } from './chat.ts'
-import { candidatesOf, routeOf } from './targets.ts'
+import { candidatesOf, routeOf, type Catalogue } from './targets.ts'
 
 export interface Question {
   readonly tenant: string
   readonly model: string
   /** What the caller would say with `x-torchgate-class`. */
   readonly class?: string | undefined
+}
+
+/** What a decision depends on, with or without a running gateway. */
+export interface Premises extends Catalogue {
+  readonly config: Pick<Config, 'policy'>
+  readonly backends: ReadonlyMap<string, Pick<Backend, 'locality' | 'availability'>>
 }
 
 /** Every candidate and what became of it, in the words of the decision. */
@@ -28,14 +34,14 @@ export interface Explanation {
  * What `serveChat` would decide for such a call now, through the same functions; nothing is sent and nothing counted.
  * @throws GatewayError `model_not_found`, `model_not_allowed`, `invalid_value`
  */
-export function explain (services: Services, tenantOf: (name: string) => TenantConfig | null, question: Question): Explanation {
+export function explain (premises: Premises, tenantOf: (name: string) => TenantConfig | null, question: Question): Explanation {
   const tenant = tenantOf(question.tenant)
   if (tenant === null) throw new GatewayError('invalid_value', 'No tenant of this name is configured.', { param: 'tenant' })
-  const route = routeOf(services, tenant, question.model)
+  const route = routeOf(premises, tenant, question.model)
   const dataClass = classOf(tenant.class, question.class)
-  const { boundaries } = services.config.policy
+  const { boundaries } = premises.config.policy
   const boundary = boundaryOf(tenant.boundary, dataClass, boundaries)
-  const plan = decide({ dataClass, boundary, order: route.model.order, candidates: candidatesOf(route, services.backends) })
+  const plan = decide({ dataClass, boundary, order: route.model.order, candidates: candidatesOf(route, premises.backends) })
   return {
     tenant: tenant.name,
     model: question.model,

@@ -31,7 +31,7 @@ function shown (model: string): string {
 }
 
 /** What could answer, with each backend's health as of now. */
-export function candidatesOf (route: ModelRoute, backends: ReadonlyMap<string, Backend>): Candidate[] {
+export function candidatesOf (route: ModelRoute, backends: ReadonlyMap<string, Pick<Backend, 'locality' | 'availability'>>): Candidate[] {
   return route.targets.map(({ backend: name, model }, index) => {
     const backend = backends.get(name)
     if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${name}.`)

@@ -1,0 +1,30 @@
+import { modelRoutes, patternAllows } from '../config/resolve.ts'
+import type { BackendConfig } from '../config/schema.ts'
+import { explain, type Premises } from '../pipeline/explain.ts'
+import { configurationFor, type ConfigurationOptions } from './configuration.ts'
+import { reported } from './reported.ts'
+
+export interface ExplainOptions extends ConfigurationOptions { readonly tenant: string, readonly model: string, readonly class?: string }
+
+/**
+ * `torchgate explain`: what the configuration decides, with every backend taken to be healthy. The admin API's
+ * /admin/v1/explain answers the same for the running gateway, with the health of now.
+ */
+export function explainCall (options: ExplainOptions, env: NodeJS.ProcessEnv): Promise<number> {
+  return reported(async () => {
+    const { config } = configurationFor(options, env)
+    const premises: Premises = {
+      config,
+      routes: modelRoutes(config),
+      allows: (tenant, model) => patternAllows(tenant.models, model),
+      backends: new Map(config.backends.map(backend => [backend.name, healthy(backend)]))
+    }
+    const tenantOf = (name: string) => config.tenants.find(tenant => tenant.name === name) ?? null
+    process.stdout.write(`${JSON.stringify(explain(premises, tenantOf, options), null, 2)}\n`)
+  })
+}
+
+function healthy (backend: BackendConfig) {
+  const locality = backend.kind === 'pool' ? 'local' as const : backend.locality
+  return { locality, availability: () => ({ state: 'ready' as const, queued: 0, freeSlots: 1, contextTokens: null }) }
+}
