@@ -1,0 +1,106 @@
+/** What a message may look like, by role. Part of `validateChat`. */
+import { all, invalidValue, list, missing, object, oneOf, outOfRange, shape, stringOr, text, variant, within, wrongType } from './check.ts'
+import type { Check, Fault, Members } from './check.ts'
+
+const MOST_MESSAGES = 10_000
+const LONGEST_URL = 8192
+
+/** Enough of a data URL to hold its media type. */
+const DATA_URL_HEAD = 256
+
+const IMAGE_DATA = /^data:image\/(?!svg)[a-z0-9.+-]+(?:;[a-z0-9.+=-]+)*;base64,/i
+/** No white space, and no user name or password in front of the host. */
+const PLAIN_HTTP_URL = /^https?:\/\/[^\s\\/?#@]+(?:[/?#]\S*)?$/i
+const SCHEME = /^(?!data:)[a-z][a-z0-9+.-]*:/i
+
+const URL_RULE = "an http or https URL without credentials, or a base64-encoded data URL with an image MIME type (e.g. 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU=')"
+
+/** Whether an http(s) address may be fetched is no matter of form and is decided by whoever would fetch it. */
+function imageUrl (value: unknown): Fault | null {
+  if (typeof value !== 'string') return wrongType('a string', value)
+  if (IMAGE_DATA.test(value.slice(0, DATA_URL_HEAD))) return null
+  if (value.length <= LONGEST_URL && PLAIN_HTTP_URL.test(value)) return null
+  return outOfRange('unsupported URL', URL_RULE)
+}
+
+const fileData: Check = value => {
+  if (typeof value !== 'string') return wrongType('a string', value)
+  return SCHEME.test(value.slice(0, DATA_URL_HEAD)) ? outOfRange('unsupported URL', 'base64-encoded data') : null
+}
+
+const filePart: Check = value => {
+  const { file_data: data, file_id: id } = value as Members
+  return data === undefined && id === undefined ? missing('file_id') : null
+}
+
+const PART = {
+  text: shape({ text: text() }, 'text'),
+  refusal: shape({ refusal: text() }, 'refusal'),
+  image_url: shape({ image_url: shape({ url: imageUrl, detail: oneOf('auto', 'low', 'high', 'original') }, 'url') }, 'image_url'),
+  input_audio: shape({ input_audio: shape({ data: text(), format: oneOf('wav', 'mp3') }, 'data', 'format') }, 'input_audio'),
+  file: shape({ file: all(shape({ file_data: fileData, file_id: text(), filename: text() }), filePart) }, 'file')
+}
+
+const textParts = list(variant('type', { text: PART.text }), { of: 'objects' })
+const textContent = stringOr(textParts, 'objects')
+const userContent = stringOr(list(variant('type', { text: PART.text, image_url: PART.image_url, input_audio: PART.input_audio, file: PART.file }), { of: 'objects' }), 'objects')
+const assistantContent = stringOr(list(variant('type', { text: PART.text, refusal: PART.refusal }), { of: 'objects' }), 'objects')
+
+/** Looser than the name of a declared tool: a history may hold whatever a model once called. */
+const calledName = text({ least: 1, most: 256 })
+const functionCall = shape({ name: calledName, arguments: text() }, 'name', 'arguments')
+const callId = text({ least: 1, most: 512 })
+
+const toolCalls = list(variant('type', {
+  function: shape({ id: callId, function: functionCall }, 'id', 'function'),
+  custom: shape({ id: callId, custom: shape({ name: calledName, input: text() }, 'name', 'input') }, 'id', 'custom')
+}), { of: 'objects', least: 0, most: 128 })
+
+/** Content may be null or left out where the message says something otherwise. An empty list of calls says nothing. */
+function assistantSays (value: unknown): Fault | null {
+  const message = value as Members
+  const calls = message['tool_calls'] as unknown[] | undefined
+  if (calls?.length === 0) delete message['tool_calls']
+  const content = message['content']
+  if (typeof content === 'string') return null
+  if ((content === undefined || content === null) && saysOtherwise(message)) return null
+  if (content === undefined) return missing('content')
+  const fault = assistantContent(content)
+  return fault === null ? null : within('content', fault)
+}
+
+/** The reasoning members are what local servers add to their answers and agents send back. */
+function saysOtherwise (message: Members): boolean {
+  return message['tool_calls'] !== undefined || message['function_call'] !== undefined || message['refusal'] !== undefined ||
+    message['audio'] !== undefined || typeof message['reasoning_content'] === 'string' || typeof message['reasoning'] === 'string'
+}
+
+const anyText = text()
+const nullOrText: Check = value => value === null ? null : anyText(value)
+const name = text({ most: 64, pattern: /^[^\s<|\\/>]+$/ })
+
+const turn = variant('role', {
+  system: shape({ content: textContent, name }, 'content'),
+  developer: shape({ content: textContent, name }, 'content'),
+  user: shape({ content: userContent, name }, 'content'),
+  assistant: all(shape({ name, refusal: text(), audio: object, function_call: functionCall, tool_calls: toolCalls }), assistantSays),
+  tool: shape({ content: textContent, name, tool_call_id: callId }, 'content', 'tool_call_id'),
+  function: shape({ content: nullOrText, name }, 'content', 'name')
+})
+
+/** Every tool message answers a call that an earlier assistant message made. */
+function answersAreCalledFor (value: unknown): Fault | null {
+  const ids = new Set<unknown>()
+  let index = 0
+  for (const message of value as Members[]) {
+    if (message['role'] === 'assistant') {
+      for (const call of (message['tool_calls'] ?? []) as Members[]) ids.add(call['id'])
+    } else if (message['role'] === 'tool' && !ids.has(message['tool_call_id'])) {
+      return within(index, within('tool_call_id', invalidValue("messages with role 'tool' must be a response to a preceding message with 'tool_calls'.")))
+    }
+    index++
+  }
+  return null
+}
+
+export const messages: Check = all(list(turn, { of: 'objects', most: MOST_MESSAGES }), answersAreCalledFor)

@@ -1,0 +1,114 @@
+/** Bytes of a request to an object that is safe to read, to change and to serialise again. */
+import { isUtf8 } from 'node:buffer'
+import { GatewayError } from '../errors.ts'
+import { scan, SCAN_LIMITS, type ScanLimits } from './scan.ts'
+
+/**
+ * Scans, decodes and parses. Of a repeated member the last one wins, as in JSON.parse: what is forwarded is serialised
+ * from this object, so policy and backend see the same. Lone surrogates become U+FFFD.
+ * @throws GatewayError `invalid_json`, `json_too_deep` or `json_too_complex`; no message holds text of the body
+ */
+export function parseBody (bytes: Buffer, limits: ScanLimits = SCAN_LIMITS): Record<string, unknown> {
+  scan(bytes, limits)
+  if (!isUtf8(bytes)) throw invalid('The body is not valid UTF-8.')
+  const text = withoutMark(bytes).toString('utf8')
+  const body = parse(text)
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalid(`The body is ${kindOf(body)}; expected a JSON object.`)
+  const object = body as Record<string, unknown>
+  // Two short searches settle most bodies; the walk over all members is for the few that remain.
+  if (text.includes('\\u') || text.includes('proto')) cleanseIfNeeded(object, text)
+  return object
+}
+
+/** RFC 8259 lets a parser ignore a byte order mark. */
+function withoutMark (bytes: Buffer): Buffer {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes
+}
+
+function parse (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    // The cause is left out on purpose: V8 quotes the body in its message.
+    throw invalid(whatIsWrong(text, (error as SyntaxError).message))
+  }
+}
+
+/** V8's words and position without V8's quotation of the body. Positions count UTF-16 units from 0. */
+function whatIsWrong (text: string, said: string): string {
+  if (text.trim() === '') return 'The body is empty; expected a JSON object.'
+  if (said.startsWith('Unexpected end')) return `The body is not valid JSON: it ends too early, at position ${text.length}.`
+  const [, words, position] = /^([^"]{1,80}?)(?: in JSON)? at position (\d+)/.exec(said) ?? []
+  if (words === undefined) return `The body is not valid JSON: unexpected token at position ${strayToken(text)}.`
+  return `The body is not valid JSON: ${words.charAt(0).toLowerCase()}${words.slice(1)} at position ${position}.`
+}
+
+/**
+ * V8 tells no position when something else stands where a value should. It has accepted everything before, so it is
+ * enough to find the first value position that holds no value.
+ */
+function strayToken (text: string): number {
+  let before = ','
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charAt(at)
+    if (' \t\r\n'.includes(char)) continue
+    const valueDue = before === ',' || before === ':' || before === '['
+    if (char === '"') at = closingQuote(text, at)
+    else if (',:}]'.includes(char)) {
+      if (valueDue && !(before === '[' && char === ']')) return at
+    } else if (char !== '{' && char !== '[') {
+      const from = at
+      while (at + 1 < text.length && !' \t\r\n,:}]'.includes(text.charAt(at + 1))) at++
+      if (!/^(?:true|false|null|-?\d)/.test(text.slice(from, from + 5)) || !valueDue) return from
+    }
+    before = char
+  }
+  return text.length
+}
+
+function closingQuote (text: string, opening: number): number {
+  let at = opening + 1
+  while (at < text.length && text[at] !== '"') at += text[at] === '\\' ? 2 : 1
+  return at
+}
+
+/** An escape can spell any member name, so an escaped ASCII character alone is reason enough to look. */
+function cleanseIfNeeded (object: Record<string, unknown>, text: string): void {
+  const surrogates = text.includes('\\ud') || text.includes('\\uD')
+  if (surrogates || text.includes('\\u00') || text.includes('__proto__') || text.includes('prototype')) cleanse(object, surrogates)
+}
+
+/** Refuses the members that secure-json-parse refuses and, if asked, repairs strings. As deep as `scan` allows. */
+function cleanse (node: Record<string, unknown> | unknown[], surrogates: boolean): void {
+  if (!Array.isArray(node)) refusePoison(node)
+  for (const name of Object.keys(node)) {
+    const owner = node as Record<string, unknown>
+    const value = owner[name]
+    if (typeof value === 'object' && value !== null) cleanse(value as Record<string, unknown>, surrogates)
+    else if (surrogates && typeof value === 'string' && !value.isWellFormed()) owner[name] = value.toWellFormed()
+    if (surrogates && !name.isWellFormed()) rename(owner, name)
+  }
+}
+
+function refusePoison (object: Record<string, unknown>): void {
+  const inherited = Object.hasOwn(object, 'constructor') ? object['constructor'] : null
+  const prototype = typeof inherited === 'object' && inherited !== null && Object.hasOwn(inherited, 'prototype')
+  if (prototype || Object.hasOwn(object, '__proto__')) {
+    throw invalid(`The body has a member ${prototype ? 'constructor.prototype' : '__proto__'}, which is not allowed.`)
+  }
+}
+
+function rename (object: Record<string, unknown>, name: string): void {
+  object[name.toWellFormed()] = object[name]
+  delete object[name]
+}
+
+function kindOf (value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'an array'
+  return `a ${typeof value}`
+}
+
+function invalid (message: string): GatewayError {
+  return new GatewayError('invalid_json', message)
+}
