@@ -158,7 +158,7 @@ class Opened {
 
   async close (): Promise<void> {
     const failures: unknown[] = []
-    for (const part of this.#parts.splice(0).reverse()) {
+    for (const part of this.#parts.splice(0).toReversed()) {
       try { await part.close() } catch (error) { failures.push(error) }
     }
     if (failures.length > 0) throw new AggregateError(failures, 'Some parts did not close.')

@@ -5,7 +5,12 @@ import { loadPepper } from '../tenants/pepper.ts'
 import { configurationFor, type ConfigurationOptions } from './configuration.ts'
 import { reported } from './reported.ts'
 
-export interface CreateOptions extends ConfigurationOptions { readonly tenant: string, readonly name: string, readonly admin: boolean, readonly expires?: string }
+export interface CreateOptions extends ConfigurationOptions {
+  readonly tenant: string
+  readonly name: string
+  readonly admin: boolean
+  readonly expires?: string
+}
 
 /** `torchgate keys create`: prints the key on standard output, alone, so that it can be piped. */
 export function create (options: CreateOptions, env: NodeJS.ProcessEnv): Promise<number> {

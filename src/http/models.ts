@@ -6,7 +6,7 @@ import { routeOf } from '../pipeline/targets.ts'
 import type { Services } from '../pipeline/chat.ts'
 
 /** GET /v1/models and /v1/models/{id}: what this key may call. Ids may contain `/`, which the SDKs send as %2F. */
-export async function modelRoutes (server: FastifyInstance, { services, models, createdS }: { services: Services, models: Config['models'], createdS: number }): Promise<void> {
+export async function modelsRoute (server: FastifyInstance, { services, models, createdS }: { services: Services, models: Config['models'], createdS: number }): Promise<void> {
   const entry = (id: string, backends: readonly string[]) => describe(id, backends, services.backends, createdS)
 
   server.get('/v1/models', { config: { scope: 'inference' } }, async request => {
@@ -24,7 +24,7 @@ export async function modelRoutes (server: FastifyInstance, { services, models, 
 
 /** OpenAI's four members, and where it runs. */
 function describe (id: string, names: readonly string[], backends: ReadonlyMap<string, Backend>, createdS: number) {
-  const localities = names.map(name => backends.get(name)!.locality).sort(byDistance)
+  const localities = names.map(name => backends.get(name)!.locality).toSorted(byDistance)
   return { id, object: 'model', created: createdS, owned_by: names[0] ?? 'torchgate', localities: [...new Set(localities)] }
 }
 

@@ -7,7 +7,13 @@ const EVENTS = 100
 export const BODY = JSON.stringify({
   id: 'chatcmpl-bench', object: 'chat.completion', created: 1_790_000_000, model: 'bench-2026-11-01',
   choices: [{ index: 0, message: { role: 'assistant', content: 'word '.repeat(110).trim(), refusal: null }, logprobs: null, finish_reason: 'stop' }],
-  usage: { prompt_tokens: 200, completion_tokens: 110, total_tokens: 310, prompt_tokens_details: { cached_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } },
+  usage: {
+    prompt_tokens: 200,
+    completion_tokens: 110,
+    total_tokens: 310,
+    prompt_tokens_details: { cached_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: 0 }
+  },
   system_fingerprint: 'fp_bench'
 })
 

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { DATA_CLASSES, LOCALITIES, type Locality } from '../../src/config/schema.ts'
 import { isWithin } from '../../src/policy/boundary.ts'
 import { decide, why, type Candidate, type Facts } from '../../src/policy/decide.ts'
@@ -54,8 +54,8 @@ const anyFacts = fc.record({
 test('property: every candidate is either a target or rejected, once', async () => {
   fc.assert(fc.property(anyFacts, input => {
     const plan = decide(input)
-    const all = [...plan.targets, ...plan.rejected.map(({ candidate: left }) => left)].map(({ backend }) => backend).sort()
-    return JSON.stringify(all) === JSON.stringify(input.candidates.map(({ backend }) => backend).sort())
+    const all = [...plan.targets, ...plan.rejected.map(({ candidate: left }) => left)].map(({ backend }) => backend).toSorted()
+    return JSON.stringify(all) === JSON.stringify(input.candidates.map(({ backend }) => backend).toSorted())
   }))
 })
 
@@ -71,7 +71,7 @@ test('property: targets lie within the boundary, and narrowing it never adds one
 
 test('property: the order sorts and never drops', async () => {
   fc.assert(fc.property(anyFacts, input => {
-    const sets = (['listed', 'local_first', 'cloud_first'] as const).map(order => decide({ ...input, order }).targets.map(({ backend }) => backend).sort().join())
+    const sets = (['listed', 'local_first', 'cloud_first'] as const).map(order => decide({ ...input, order }).targets.map(({ backend }) => backend).toSorted().join())
     return new Set(sets).size === 1
   }))
 })
