@@ -1,0 +1,187 @@
+import { GatewayError } from '../../errors.ts'
+import type { Availability } from '../backend.ts'
+import { freeSlots, place } from './place.ts'
+import { FairQueue } from './queue.ts'
+import type { PoolObserver } from './status.ts'
+import type { PooledWorker, Slot } from './worker.ts'
+
+/** Before anything has been measured. */
+const ASSUMED_HOLD_MS = 1000
+const LONGEST_RETRY_S = 60
+/** Weight of the newest measurement in the mean. */
+const NEWEST = 0.1
+
+export interface AdmissionSetup {
+  readonly pool: string
+  readonly model: string
+  /** Calls that may wait. */
+  readonly length: number
+  readonly timeoutMs: number
+  readonly workers: readonly PooledWorker[]
+  readonly observer: PoolObserver
+}
+
+export interface Want {
+  readonly isolation: string
+  readonly signal: AbortSignal
+  /** The call has had a slot before and lost it with its worker: it waits ahead of all others, and is never refused for length. */
+  readonly isRetry: boolean
+}
+
+/** Hands the slots of one model to the calls that want them, the others wait. No slot is free while a call waits. */
+export class Admission {
+  readonly #setup: AdmissionSetup
+  readonly #queue = new FairQueue<Waiting>()
+  #holdMs = ASSUMED_HOLD_MS
+
+  constructor (setup: AdmissionSetup) { this.#setup = setup }
+
+  get queued (): number { return this.#queue.size }
+
+  /** No worker is ready, and none will be before a quarantine is over. */
+  get isDown (): boolean {
+    return !this.#setup.workers.some(({ state }) => state === 'ready' || state === 'starting' || state === 'backoff')
+  }
+
+  get isReady (): boolean { return this.#setup.workers.some(({ state }) => state === 'ready') }
+
+  /**
+   * A slot as soon as there is one. The caller releases it.
+   * @throws GatewayError `backend_overloaded` when the queue is full or the wait in it too long, `backend_unavailable` when
+   *   no worker is left to wait for, or what `signal` was aborted with
+   */
+  take (want: Want): Promise<Slot> {
+    if (want.signal.aborted) return Promise.reject(want.signal.reason)
+    if (this.isDown) return Promise.reject(this.#unavailable())
+    if (this.#isFull && !want.isRetry) return Promise.reject(this.#full())
+    const waiting = new Waiting(want, ms => { this.#left(ms) })
+    waiting.place = want.isRetry ? this.#queue.pushAhead(waiting) : this.#queue.push(want.isolation, waiting)
+    this.#handOut()
+    if (!waiting.isOver) waiting.wait(this.#setup.timeoutMs, () => this.#tooLong())
+    return waiting.slot
+  }
+
+  /** To be called whenever a worker or a slot has changed. */
+  changed (): void {
+    this.#handOut()
+    if (this.isDown) this.#refuseAll()
+  }
+
+  availability (): Availability {
+    return {
+      state: this.isDown ? 'down' : this.#isFull ? 'saturated' : this.isReady ? 'ready' : 'loading',
+      queued: this.queued,
+      freeSlots: this.#freeSlots,
+      contextTokens: this.contextTokens
+    }
+  }
+
+  get contextTokens (): number | null {
+    return this.#setup.workers.find(({ contextTokens }) => contextTokens !== null)?.contextTokens ?? null
+  }
+
+  get #freeSlots (): number { return this.#setup.workers.reduce((sum, worker) => sum + freeSlots(worker), 0) }
+
+  get #isFull (): boolean { return this.queued >= this.#setup.length && this.#freeSlots === 0 }
+
+  #handOut (): void {
+    for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
+      const worker = place(this.#setup.workers, next.want.isolation)
+      if (worker === null) return
+      this.#queue.shift()
+      next.grant(this.#hold(worker, next.want.isolation))
+    }
+  }
+
+  #hold (worker: PooledWorker, isolation: string): Slot {
+    const since = performance.now()
+    return worker.take(isolation, () => { this.#holdMs += (performance.now() - since - this.#holdMs) * NEWEST })
+  }
+
+  #refuseAll (): void {
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) next.refuse(this.#unavailable())
+  }
+
+  #left (waitedMs: number): void {
+    const { observer, pool, model } = this.#setup
+    observer.queueLeft({ pool, model, waitedMs })
+  }
+
+  #full (): GatewayError {
+    const { pool, model, length, observer } = this.#setup
+    observer.admissionRejected({ pool, model, reason: 'queue_full' })
+    return new GatewayError('backend_overloaded', `${pool}: all slots of ${model} are taken and ${length} calls wait already.`,
+      { retryAfterS: this.#retryAfterS() })
+  }
+
+  #tooLong (): GatewayError {
+    const { pool, model, timeoutMs, observer } = this.#setup
+    observer.admissionRejected({ pool, model, reason: 'queue_timeout' })
+    return new GatewayError('backend_overloaded', `${pool}: no slot of ${model} came free within ${timeoutMs} ms.`,
+      { retryAfterS: this.#retryAfterS() })
+  }
+
+  #unavailable (): GatewayError {
+    const { pool, model } = this.#setup
+    return new GatewayError('backend_unavailable', `${pool}: no worker for ${model} is running; ${this.explain()}.`)
+  }
+
+  /** What each worker is doing, for a person: `w0 quarantined (load failed: no such file)`. */
+  explain (): string {
+    return this.#setup.workers.map(each => each.status())
+      .map(({ worker, state, lastExit }) => `${worker} ${state}${lastExit === null ? '' : ` (${lastExit})`}`).join(', ')
+  }
+
+  /** Until the calls that wait now have had their turn, by the mean time that calls have held a slot of late. */
+  #retryAfterS (): number {
+    const slots = this.#setup.workers.reduce((sum, worker) => sum + worker.slots, 0)
+    const waitS = (this.queued + 1) / slots * this.#holdMs / 1000
+    return Math.min(LONGEST_RETRY_S, Math.max(1, Math.ceil(waitS)))
+  }
+}
+
+/** One call in the queue. Leaves it once: with a slot or with an error. */
+class Waiting {
+  readonly want: Want
+  readonly slot: Promise<Slot>
+  place: { leave (): boolean } | null = null
+  isOver = false
+  readonly #since = performance.now()
+  readonly #left: (waitedMs: number) => void
+  readonly #resolve: (slot: Slot) => void
+  readonly #reject: (error: unknown) => void
+  readonly #abort = () => { this.refuse(this.want.signal.reason) }
+  #timer: NodeJS.Timeout | null = null
+
+  constructor (want: Want, left: (waitedMs: number) => void) {
+    const { promise, resolve, reject } = Promise.withResolvers<Slot>()
+    this.want = want
+    this.slot = promise
+    this.#left = left
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  wait (ms: number, tooLong: () => GatewayError): void {
+    this.#timer = setTimeout(() => { this.refuse(tooLong()) }, ms)
+    this.want.signal.addEventListener('abort', this.#abort, { once: true })
+  }
+
+  grant (slot: Slot): void {
+    this.#leave()
+    this.#resolve(slot)
+  }
+
+  refuse (error: unknown): void {
+    this.#leave()
+    this.#reject(error)
+  }
+
+  #leave (): void {
+    this.isOver = true
+    this.place?.leave()
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.want.signal.removeEventListener('abort', this.#abort)
+    this.#left(performance.now() - this.#since)
+  }
+}

@@ -1,0 +1,91 @@
+import type { PoolConfig } from '../../config/schema.ts'
+import { GatewayError, toGatewayError, type ErrorCode } from '../../errors.ts'
+import type { Answer } from '../../wire/answer.ts'
+import { exchange } from '../http.ts'
+import type { Call } from './call.ts'
+import type { Slot } from './worker.ts'
+
+/** From a broken connection until the end of the process behind it must have been seen, if it has ended. */
+const END_SEEN_MS = 500
+
+/** How the end of a worker looks from its connections. */
+const LOSSES: readonly ErrorCode[] = ['backend_unreachable', 'backend_interrupted', 'backend_failed']
+
+export interface Question {
+  readonly pool: string
+  readonly callId: string
+  readonly isolation: string
+  readonly body: string
+  readonly stream: boolean
+  readonly timeouts: PoolConfig['timeouts']
+}
+
+/**
+ * One try of one worker, whose slot the call holds already. Ends the call when the answer is consumed, fails after its
+ * first content, or is left; an answer that fails before belongs to the caller of this function, and so does the call.
+ * @throws GatewayError `worker_crashed` when the worker ended; else what the exchange threw
+ */
+export async function attempt (slot: Slot, call: Call, question: Question): Promise<Answer> {
+  const explain = (error: unknown) => whatHappened(error, slot, call, question.pool)
+  try {
+    const answer = await ask(slot, call, question)
+    if (answer.kind === 'stream') return { kind: 'stream', frames: held(answer.frames, call, explain) }
+    call.end()
+    return answer
+  } catch (error) {
+    throw await explain(error)
+  }
+}
+
+function ask (slot: Slot, call: Call, { pool, callId, isolation, body, stream, timeouts }: Question): Promise<Answer> {
+  const headers = { 'content-type': 'application/json', 'x-torchgate-isolation': isolation, 'x-request-id': callId }
+  const { firstTokenMs, idleMs } = timeouts
+  return exchange(slot.dispatcher, { origin: 'http://worker', path: '/v1/chat/completions', headers, body }, {
+    name: `${pool}/${slot.worker}`, timeouts: { firstTokenMs, idleMs, totalMs: call.leftMs }, signal: call.signal, stream
+  })
+}
+
+/**
+ * Ends the call with its frames. Not a generator: leaving a generator before its first frame would skip its `finally`,
+ * and leaving it between two would wait for the second.
+ */
+function held (frames: AsyncIterable<Buffer>, call: Call, explain: (error: unknown) => Promise<GatewayError>): AsyncIterable<Buffer> {
+  const open = (): AsyncIterator<Buffer> => {
+    const inner = frames[Symbol.asyncIterator]()
+    return {
+      async next () {
+        try {
+          const frame = await inner.next()
+          if (frame.done === true) call.end()
+          return frame
+        } catch (error) {
+          const explained = await explain(error)
+          call.end()
+          throw explained
+        }
+      },
+      async return () {
+        call.abort(new GatewayError('client_closed', 'The reader left before the answer was complete.'))
+        await inner.return?.()
+        return { done: true, value: undefined }
+      }
+    }
+  }
+  return { [Symbol.asyncIterator]: open }
+}
+
+async function whatHappened (error: unknown, slot: Slot, call: Call, pool: string): Promise<GatewayError> {
+  const failure = toGatewayError(error)
+  const isLost = !call.signal.aborted && LOSSES.includes(failure.code) && await settlesWithin(slot.ended, END_SEEN_MS)
+  if (call.signal.aborted) return toGatewayError(call.signal.reason)
+  if (!isLost) return failure
+  return new GatewayError('worker_crashed', `${pool}/${slot.worker} ended while it had the call: ${slot.lastExit()}.`, { cause: failure })
+}
+
+async function settlesWithin (promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>(resolve => { timer = setTimeout(() => { resolve(false) }, ms) })
+  const inTime = await Promise.race([promise.then(() => true), late])
+  clearTimeout(timer)
+  return inTime
+}

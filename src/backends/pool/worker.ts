@@ -1,0 +1,182 @@
+import type { Dispatcher } from 'undici'
+import type { LocalModelConfig, PoolConfig } from '../../config/schema.ts'
+import type { Candidate } from './place.ts'
+import { WorkerProcess, type Loaded } from './process.ts'
+import { CrashRecord, restAfter } from './restart.ts'
+import type { PoolObserver, WorkerState, WorkerStatus } from './status.ts'
+
+/** From the end of a process until its last words and messages have surely been read. */
+const LAST_WORDS_MS = 100
+
+export type PoolLog = (line: { level: 'info' | 'warn' | 'error', msg: string, [extra: string]: unknown }) => void
+
+export interface WorkerSetup {
+  readonly pool: string
+  /** `w0`: the place in the pool. */
+  readonly worker: string
+  readonly model: LocalModelConfig
+  readonly loadMs: number
+  readonly restart: PoolConfig['restart']
+  readonly entry: string
+  /** A fresh path for every process. */
+  readonly socketPath: () => string
+  readonly observer: PoolObserver
+  readonly log: PoolLog
+  /** The state or a slot has changed. Called synchronously, after the change. */
+  readonly changed: () => void
+}
+
+/** One place in a worker, held by one call. */
+export interface Slot {
+  readonly worker: string
+  readonly dispatcher: Dispatcher
+  /** Resolves when the process that has the call has ended. */
+  readonly ended: Promise<void>
+  /** Why it ended. */
+  lastExit (): string
+  /** Gives the place back; a second time does nothing. */
+  release (): void
+}
+
+/** A place for one process after the other: starts it, counts its slots, starts the next one when it dies. */
+export class PooledWorker implements Candidate {
+  readonly #setup: WorkerSetup
+  readonly #crashes = new CrashRecord()
+  readonly #served = new Map<string, number>()
+  #state: WorkerState = 'stopped'
+  #process: WorkerProcess | null = null
+  #last: WorkerProcess | null = null
+  #loaded: Loaded | null = null
+  #busySlots = 0
+  #starts = 0
+  #takes = 0
+  #timer: NodeJS.Timeout | null = null
+  #reported = ''
+
+  constructor (setup: WorkerSetup) { this.#setup = setup }
+
+  get state (): WorkerState { return this.#state }
+  get slots (): number { return this.#loaded?.slots ?? this.#setup.model.slots }
+  get busySlots (): number { return this.#busySlots }
+  get served (): ReadonlyMap<string, number> { return this.#served }
+  get contextTokens (): number | null { return this.#loaded?.contextTokens ?? null }
+
+  status (): WorkerStatus {
+    return {
+      worker: this.#setup.worker,
+      state: this.#state,
+      pid: this.#process?.pid ?? null,
+      slots: this.slots,
+      busySlots: this.#busySlots,
+      restarts: Math.max(0, this.#starts - 1),
+      lastExit: this.#last?.lastExit ?? null
+    }
+  }
+
+  start (): void {
+    this.#timer = null
+    this.#starts++
+    this.#state = 'starting'
+    this.#loaded = null
+    this.#served.clear()
+    const { entry, model, loadMs, socketPath } = this.#setup
+    this.#process = new WorkerProcess({ entry, model, loadMs, socketPath: socketPath() }, {
+      ready: loaded => { this.#ready(loaded) },
+      said: line => { this.#log('warn', 'worker says', { line }) },
+      ended: () => { this.#ended() }
+    })
+  }
+
+  /**
+   * Only while the state is `ready` and a slot is free.
+   * @param released called once, when the slot comes back
+   */
+  take (isolation: string, released: () => void): Slot {
+    const process = this.#process
+    if (process === null) throw new Error(`worker ${this.#setup.worker} has no process to take a slot from`)
+    this.#busySlots++
+    this.#remember(isolation)
+    let isHeld = true
+    return {
+      worker: this.#setup.worker,
+      dispatcher: process.dispatcher,
+      ended: process.ended,
+      lastExit: () => process.lastExit,
+      release: () => {
+        if (!isHeld) return
+        isHeld = false
+        // The slots of a process that has ended went with it.
+        if (this.#process === process) this.#busySlots--
+        released()
+        this.#setup.changed()
+      }
+    }
+  }
+
+  /** Ends the process and starts no other. Resolves when nothing of it is left. */
+  async stop (): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    const process = this.#process
+    this.#state = process === null ? 'stopped' : 'stopping'
+    this.#setup.changed()
+    await process?.stop()
+  }
+
+  #remember (isolation: string): void {
+    this.#served.delete(isolation)
+    this.#served.set(isolation, ++this.#takes)
+    for (const oldest of this.#served.keys()) {
+      if (this.#served.size <= this.slots) return
+      this.#served.delete(oldest)
+    }
+  }
+
+  #ready (loaded: Loaded): void {
+    if (this.#state !== 'starting' || this.#process === null) return
+    this.#loaded = loaded
+    this.#state = 'ready'
+    this.#reported = ''
+    const { pool, model, worker } = this.#setup
+    const loadMs = Math.round(performance.now() - this.#process.startedAt)
+    this.#setup.observer.workerReady({ pool, model: model.name, worker, loadMs })
+    this.#log('info', 'worker is ready', { loadMs, ...loaded, workerPid: this.#process.pid })
+    this.#setup.changed()
+  }
+
+  #ended (): void {
+    const process = this.#process
+    if (process === null) return
+    this.#process = null
+    this.#last = process
+    this.#busySlots = 0
+    if (this.#state === 'stopping') this.#state = 'stopped'
+    else this.#crashed(process)
+    this.#setup.changed()
+  }
+
+  #crashed (process: WorkerProcess): void {
+    const { pool, model, worker, restart, observer } = this.#setup
+    const ranMs = process.readyAt === null ? 0 : performance.now() - process.readyAt
+    const crashes = this.#crashes.add(ranMs, restart.windowMs)
+    const rest = restAfter(crashes, restart, Math.random())
+    this.#state = rest.state
+    this.#timer = setTimeout(() => { this.start(); this.#setup.changed() }, rest.waitMs)
+    observer.workerLost({ pool, model: model.name, worker, reason: process.readyAt === null ? 'load_failed' : 'crash' })
+    setTimeout(() => { this.#report(process, crashes, rest.state) }, LAST_WORDS_MS).unref()
+  }
+
+  /** Once per change: a worker that fails in the same way at every restart says so once, and once more when it is given up. */
+  #report (process: WorkerProcess, crashes: number, next: WorkerState): void {
+    const what = `${next} ${process.lastExit}`
+    if (what === this.#reported) return
+    this.#reported = what
+    const msg = process.readyAt === null ? 'worker could not load its model' : 'worker ended unexpectedly'
+    this.#log('error', msg, { exit: process.lastExit, crashes, next })
+  }
+
+  #log (level: 'info' | 'warn' | 'error', msg: string, facts: Record<string, unknown>): void {
+    const { pool, model, worker, log } = this.#setup
+    log({ level, msg, pool, model: model.name, worker, ...facts })
+  }
+}

@@ -1,0 +1,142 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'tap'
+import { toGatewayError } from '../../../src/errors.ts'
+import { ask, busySlots, openReady, textOf, until } from './parts.ts'
+
+test('an answer comes as a stream or whole, as it was asked for', async t => {
+  const { pool } = await openReady(t)
+  t.equal(await textOf(ask(pool, 'words=2')), 'acme0 acme1 ')
+  t.equal(await textOf(ask(pool, 'words=2', { stream: false })), 'acme0 acme1 ')
+  t.equal(busySlots(pool), 0)
+})
+
+test('a worker that is killed while idle is not noticed by the next call', async t => {
+  const { pool, workers, events } = await openReady(t)
+  process.kill(workers()[0]?.pid ?? 0, 'SIGKILL')
+  t.equal(await textOf(ask(pool, 'words=1')), 'acme0 ')
+  t.match(workers(), [{ state: 'ready', restarts: 1, lastExit: 'SIGKILL', busySlots: 0 }])
+  t.match(events.filter(({ kind }) => kind !== 'queueLeft'), [{ kind: 'workerReady' }, { kind: 'workerLost', reason: 'crash' }, { kind: 'workerReady' }])
+})
+
+test('a worker that dies before the first content costs the caller nothing', async t => {
+  const { pool, workers } = await openReady(t)
+  for (const stream of [true, false]) {
+    const once = join(t.testdir(), `once-${stream}`)
+    t.equal(await textOf(ask(pool, `before=crash&once=${once}`, { stream })), 'acme0 acme1 acme2 ', `stream: ${stream}`)
+  }
+  t.match(workers(), [{ state: 'ready', restarts: 2, busySlots: 0 }])
+})
+
+test('the lost call is served by another worker, ahead of those that wait', async t => {
+  const { pool } = await openReady(t, { models: [{ workers: 2, slots: 1 }], restart: { backoffMs: 3_600_000, maxBackoffMs: 3_600_000 } })
+  await until(() => pool.availability('m').freeSlots === 2, 'both workers ready')
+  const order: string[] = []
+  const note = async (isolation: string, script: string) => { order.push((await textOf(ask(pool, script, { isolation }))).trim()) }
+  const lost = note('lost', `words=1&before=crash&once=${join(t.testdir(), 'once')}`)
+  const other = note('other', 'words=1&startMs=300')
+  const waits = [note('waits', 'words=1'), note('waits', 'words=1')]
+  await Promise.all([lost, other, ...waits])
+  t.strictSame(order, ['other0', 'lost0', 'waits0', 'waits0'])
+})
+
+test('a call that kills two workers kills no third', async t => {
+  const { pool, workers } = await openReady(t)
+  await t.rejects(ask(pool, 'before=crash'), { code: 'worker_crashed', message: 'local/w0 ended while it had the call: SIGKILL.' })
+  await until(() => workers()[0]?.state === 'ready', 'the worker is back')
+  t.match(workers(), [{ restarts: 2, busySlots: 0 }])
+  t.equal(await textOf(ask(pool, 'words=1')), 'acme0 ')
+})
+
+test('a worker that dies after the first content breaks the stream off, visibly', async t => {
+  const { pool, workers } = await openReady(t)
+  const answer = await ask(pool, 'words=10&after=crash')
+  t.equal(busySlots(pool), 1)
+  await t.rejects(textOf(answer), { code: 'worker_crashed' })
+  t.equal(busySlots(pool), 0)
+  await until(() => workers()[0]?.state === 'ready', 'the worker is back')
+})
+
+test('killed under twenty streams, none of them ends falsely, no slot leaks, and the pool recovers', async t => {
+  const { pool, workers } = await openReady(t, { models: [{ workers: 2, slots: 10 }] })
+  await until(() => pool.availability('m').freeSlots === 20, 'both workers ready')
+  const expected = Array.from({ length: 40 }, (_, word) => `acme${word} `).join('')
+  const outcomes = Array.from({ length: 20 }, (_, at) => textOf(ask(pool, `words=40&everyMs=5&startMs=${at * 10}`))
+    .then(text => text === expected ? 'whole' : 'short', (error: unknown) => toGatewayError(error).code))
+  await sleep(100)
+  process.kill(workers()[0]?.pid ?? 0, 'SIGKILL')
+  const counted = Object.groupBy(await Promise.all(outcomes), outcome => outcome)
+  t.strictSame(Object.keys(counted).toSorted(), ['whole', 'worker_crashed'], 'every stream is whole or says that its worker ended')
+  t.ok((counted['worker_crashed']?.length ?? 0) < 10, 'those that had no content yet are whole')
+  t.equal(busySlots(pool), 0)
+  await until(() => pool.availability('m').freeSlots === 20, 'all slots are back')
+})
+
+test('a worker that says nothing is left after firstTokenMs, one that falls silent after idleMs', async t => {
+  const { pool } = await openReady(t, { timeouts: { firstTokenMs: 150, idleMs: 150 } })
+  await t.rejects(ask(pool, 'before=hang'), { code: 'backend_timeout' })
+  await t.rejects(textOf(ask(pool, 'after=hang')), { code: 'backend_timeout' })
+  t.equal(busySlots(pool), 0)
+})
+
+test('an answer that nobody reads is cut off after totalMs', async t => {
+  const { pool } = await openReady(t, { timeouts: { totalMs: 150 } })
+  const answer = await ask(pool, 'words=1000')
+  t.equal(busySlots(pool), 1)
+  await until(() => busySlots(pool) === 0, 'the slot is free', 1000)
+  await t.rejects(textOf(answer), { code: 'backend_timeout' })
+})
+
+test('an aborted call frees its slot in the same tick, read or not', async t => {
+  const { pool } = await openReady(t)
+  const unread = new AbortController()
+  await ask(pool, 'words=1000', { signal: unread.signal })
+  const read = new AbortController()
+  const reading = textOf(ask(pool, 'words=1000', { signal: read.signal }))
+  const early = new AbortController()
+  const asking = ask(pool, 'before=hang', { signal: early.signal })
+  await sleep(20)
+  t.equal(busySlots(pool), 3)
+  for (const caller of [unread, read, early]) caller.abort()
+  t.equal(busySlots(pool), 0)
+  await t.rejects(reading, { code: 'client_closed' })
+  await t.rejects(asking, { code: 'client_closed' })
+})
+
+test('a reader that leaves frees the slot, before the first frame too', async t => {
+  const { pool } = await openReady(t)
+  const answer = await ask(pool, 'words=1000')
+  if (answer.kind === 'stream') await answer.frames[Symbol.asyncIterator]().return?.()
+  t.equal(busySlots(pool), 0)
+  const other = await ask(pool, 'words=1000')
+  if (other.kind === 'stream') for await (const _ of other.frames) break
+  t.equal(busySlots(pool), 0)
+})
+
+test('two hundred calls aborted at any moment leave no slot behind', async t => {
+  const { pool, workers } = await openReady(t, { models: [{ workers: 2 }] })
+  const random = seeded(20261122)
+  const outcomes = await Promise.all(Array.from({ length: 200 }, async (_, at) => {
+    await sleep(random() * 300)
+    const signal = AbortSignal.timeout(Math.ceil(random() * 60))
+    return textOf(ask(pool, `words=20&everyMs=2&startMs=${Math.floor(random() * 20)}`, { signal, stream: at % 3 > 0, isolation: `t${at % 5}` }))
+      .then(() => 'whole', (error: unknown) => toGatewayError(error).code)
+  }))
+  t.strictSame([...new Set(outcomes)].toSorted(), ['client_closed', 'whole'])
+  t.ok(outcomes.filter(outcome => outcome === 'client_closed').length > 50)
+  t.equal(busySlots(pool), 0)
+  t.equal(pool.availability('m').queued, 0)
+  t.match(workers(), [{ restarts: 0 }, { restarts: 0 }])
+  t.equal(await textOf(ask(pool, 'words=1')), 'acme0 ')
+})
+
+/** Mulberry32, so that a failure can be repeated. */
+function seeded (seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6D2B79F5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}

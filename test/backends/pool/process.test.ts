@@ -1,0 +1,37 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { test } from 'tap'
+import { configOf, isAlive, openReady, until } from './parts.ts'
+
+test('a worker that will not end is killed', async t => {
+  const { pool, workers } = await openReady(t, { models: [{ path: 'stubborn.gguf' }] })
+  const pid = workers()[0]?.pid ?? null
+  const start = performance.now()
+  await pool.close()
+  t.equal(isAlive(pid), false)
+  t.ok(performance.now() - start >= 4900, 'after 5 s, not before')
+})
+
+for (const end of ['process.exit(3)', 'process.kill(process.pid, \'SIGKILL\')']) {
+  test(`no worker outlives a gateway that ends by ${end}`, async t => {
+    // A worker that does not watch its parent shows that the gateway takes it along; after SIGKILL only the worker can notice.
+    const path = end.includes('exit') ? 'stubborn.gguf' : 'good.gguf'
+    const pool = fileURLToPath(new URL('../../../src/backends/pool/pool.ts', import.meta.url))
+    const entry = fileURLToPath(new URL('scripted-worker.ts', import.meta.url))
+    const program = `
+      const { createPool } = await import(${JSON.stringify(pool)})
+      const observer = { workerLost () {}, workerReady () {}, queueLeft () {}, admissionRejected () {} }
+      const pool = createPool(${JSON.stringify(configOf({ models: [{ path }] }))}, { observer, entry: ${JSON.stringify(entry)} })
+      await pool.whenReady(AbortSignal.timeout(10_000))
+      process.stdout.write(String(pool.status().models[0].workers[0].pid), () => { ${end} })`
+    const gateway = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let output = ''
+    gateway.stdout.on('data', (bytes: Buffer) => { output += bytes.toString() })
+    await once(gateway, 'close')
+    const pid = Number(output)
+    t.ok(pid > 0)
+    t.teardown(() => { if (isAlive(pid)) process.kill(pid, 'SIGKILL') })
+    await until(() => !isAlive(pid), 'the worker has ended')
+  })
+}
