@@ -1,5 +1,6 @@
 /** Bytes of a request to an object that is safe to read, to change and to serialise again. */
 import { isUtf8 } from 'node:buffer'
+import { scan as scanForPoison } from 'secure-json-parse'
 import { GatewayError } from '../errors.ts'
 import { scan, SCAN_LIMITS, type ScanLimits } from './scan.ts'
 
@@ -14,10 +15,9 @@ export function parseBody (bytes: Buffer, limits: ScanLimits = SCAN_LIMITS): Rec
   const text = withoutMark(bytes).toString('utf8')
   const body = parse(text)
   if (typeof body !== 'object' || body === null || Array.isArray(body)) throw invalid(`The body is ${kindOf(body)}; expected a JSON object.`)
-  const object = body as Record<string, unknown>
   // Two short searches settle most bodies; the walk over all members is for the few that remain.
-  if (text.includes('\\u') || text.includes('proto')) cleanseIfNeeded(object, text)
-  return object
+  if (text.includes('\\u') || text.includes('proto')) cleanse(body, text)
+  return body as Record<string, unknown>
 }
 
 /** RFC 8259 lets a parser ignore a byte order mark. */
@@ -73,28 +73,26 @@ function closingQuote (text: string, opening: number): number {
 }
 
 /** An escape can spell any member name, so an escaped ASCII character alone is reason enough to look. */
-function cleanseIfNeeded (object: Record<string, unknown>, text: string): void {
-  const surrogates = text.includes('\\ud') || text.includes('\\uD')
-  if (surrogates || text.includes('\\u00') || text.includes('__proto__') || text.includes('prototype')) cleanse(object, surrogates)
+function cleanse (body: object, text: string): void {
+  if (text.includes('\\u00') || text.includes('__proto__') || text.includes('prototype')) refusePoison(body)
+  if (text.includes('\\ud') || text.includes('\\uD')) repair(body as Record<string, unknown>)
 }
 
-/** Refuses the members that secure-json-parse refuses and, if asked, repairs strings. As deep as `scan` allows. */
-function cleanse (node: Record<string, unknown> | unknown[], surrogates: boolean): void {
-  if (!Array.isArray(node)) refusePoison(node)
-  for (const name of Object.keys(node)) {
-    const owner = node as Record<string, unknown>
-    const value = owner[name]
-    if (typeof value === 'object' && value !== null) cleanse(value as Record<string, unknown>, surrogates)
-    else if (surrogates && typeof value === 'string' && !value.isWellFormed()) owner[name] = value.toWellFormed()
-    if (surrogates && !name.isWellFormed()) rename(owner, name)
+function refusePoison (body: object): void {
+  try {
+    scanForPoison(body)
+  } catch (error) {
+    throw new GatewayError('invalid_json', 'The body has a member __proto__ or constructor.prototype, which is not allowed.', { cause: error })
   }
 }
 
-function refusePoison (object: Record<string, unknown>): void {
-  const inherited = Object.hasOwn(object, 'constructor') ? object['constructor'] : null
-  const prototype = typeof inherited === 'object' && inherited !== null && Object.hasOwn(inherited, 'prototype')
-  if (prototype || Object.hasOwn(object, '__proto__')) {
-    throw invalid(`The body has a member ${prototype ? 'constructor.prototype' : '__proto__'}, which is not allowed.`)
+/** Lone surrogates become U+FFFD, in names too. As deep as `scan` allows. */
+function repair (node: Record<string, unknown>): void {
+  for (const name of Object.keys(node)) {
+    const value = node[name]
+    if (typeof value === 'object' && value !== null) repair(value as Record<string, unknown>)
+    else if (typeof value === 'string' && !value.isWellFormed()) node[name] = value.toWellFormed()
+    if (!name.isWellFormed()) rename(node, name)
   }
 }
 
