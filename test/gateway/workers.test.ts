@@ -1,0 +1,48 @@
+/** Workers die; callers are told the truth. */
+import { test } from 'tap'
+import { ask, eventually, pilotPool, readAll, startGateway } from './harness.ts'
+
+test('a worker is killed under 20 streams', { timeout: 60_000 }, async t => {
+  const running = await startGateway(t, `
+backends:${pilotPool(4, 2)}
+models: [{ name: pilot, targets: [{ backend: pool, model: pilot }] }]
+tenants: [{ name: default }]
+`)
+  const client = await running.client('default')
+  const whole = (await client.chat.completions.create(ask('Count from 1 to 40'))).choices[0]!.message.content
+  const before = await running.metric('torchgate_output_tokens_total')
+  const status = () => running.gateway.pools[0]!.status().models[0]!
+  const victim = status().workers[0]!.pid!
+
+  let begun = 0
+  const streams = Array.from({ length: 20 }, async () => {
+    const stream = await client.chat.completions.create({ ...ask('Count from 1 to 40'), stream: true })
+    if (++begun === 4) process.kill(victim, 'SIGKILL')
+    return readAll(stream)
+  })
+  const ends = await Promise.allSettled(streams)
+  const [answered, failed] = [ends.filter(end => end.status === 'fulfilled'), ends.filter(end => end.status === 'rejected')]
+  t.ok(begun >= 4, 'the worker was killed in the middle')
+  t.ok(answered.every(({ value }) => value.finish === 'stop' && value.text === whole), 'an answer that ended well is whole')
+  for (const { reason } of failed) t.match(reason.code, /worker_crashed|backend_interrupted/, 'what was cut off says so')
+  t.ok(failed.length <= 4, `only streams of that worker that had begun may fail: ${failed.length}`)
+
+  t.ok(await eventually(() => status().workers.every(({ state, busySlots }) => state === 'ready' && busySlots === 0)), 'restarted, and no slot is lost')
+  t.ok(status().workers[0]!.pid !== victim)
+  t.equal(await running.metric('torchgate_worker_restarts_total'), 1)
+  t.ok(await running.metric('torchgate_output_tokens_total') >= before, 'no counter fell')
+  t.equal((await client.chat.completions.create(ask('What is the capital of France?'))).choices[0]!.message.content, 'Paris')
+})
+
+test('a worker that dies before the first content costs the caller nothing', { timeout: 60_000 }, async t => {
+  const running = await startGateway(t, `
+backends:${pilotPool(1, 1)}
+models: [{ name: pilot, targets: [{ backend: pool, model: pilot }] }]
+tenants: [{ name: default }]
+`)
+  const client = await running.client('default')
+  process.kill(running.gateway.pools[0]!.status().models[0]!.workers[0]!.pid!, 'SIGKILL')
+  const { data, response } = await client.chat.completions.create(ask('What is the capital of France?')).withResponse()
+  t.equal(data.choices[0]!.message.content, 'Paris')
+  t.equal(response.status, 200)
+})
