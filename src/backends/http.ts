@@ -1,0 +1,298 @@
+/** One attempt over HTTP: a chat completion asked of one server, as bytes. Shared by the local pool and by providers. */
+import type { Dispatcher } from 'undici'
+import { GatewayError } from '../errors.ts'
+import type { Answer } from '../wire/answer.ts'
+import { wireErrorOf, type WireError } from '../wire/observe.ts'
+import type { Attempts, Running } from './attempts.ts'
+import { broken, refused, reported, reportedInStream, type Asked } from './failure.ts'
+import { Frames, type FrameSource } from './frames.ts'
+
+export type { Dispatcher } from 'undici'
+
+const MAX_BODY_BYTES = 67_108_864
+/** Of an answer that is an error only this much is read. */
+const MAX_REFUSAL_BYTES = 65_536
+/** After `[DONE]` the connection can be used again if the response ends this soon. */
+const END_GRACE_MS = 1_000
+
+export interface ExchangeRequest {
+  readonly origin: string
+  readonly path: string
+  readonly headers: Record<string, string>
+  readonly body: string
+}
+
+export interface ExchangeOptions {
+  /** Name of the backend, for messages. */
+  readonly name: string
+  readonly timeouts: ExchangeTimeouts
+  readonly signal: AbortSignal
+  readonly stream: boolean
+  /** Never repeated in a message: the API key. */
+  readonly secrets?: readonly string[]
+  /** `n` of the request, 1 if left out. */
+  readonly choices?: number
+  /** Holds the attempt for as long as it has, or waits for, a connection. */
+  readonly attempts?: Attempts
+}
+
+/** All in milliseconds from the start of the attempt, but for `idleMs`. */
+export interface ExchangeTimeouts {
+  /** What the dispatcher was told; here only for messages. */
+  readonly connectMs?: number
+  /** To the first content of a stream; to the first byte of an answer that is not streamed. */
+  readonly firstTokenMs: number
+  /** Longest silence after that. A pause of the reader is not silence. */
+  readonly idleMs: number
+  readonly totalMs: number
+}
+
+/**
+ * Sends the request and resolves at the first content, or with the whole body. Never follows redirects, never retries.
+ * @throws GatewayError before the first content; later the frames throw it
+ */
+export function exchange (dispatcher: Dispatcher, request: ExchangeRequest, options: ExchangeOptions): Promise<Answer> {
+  return new Promise((resolve, reject) => { new Exchange(request, options, resolve, reject).start(dispatcher) })
+}
+
+class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
+  readonly name: string
+  readonly choices: number
+  readonly #request: ExchangeRequest
+  readonly #options: ExchangeOptions
+  readonly #resolve: (answer: Answer) => void
+  readonly #reject: (error: GatewayError) => void
+  readonly #startedAt = performance.now()
+  #heardAt = this.#startedAt
+  #hasBegun = false
+  #controller: Dispatcher.DispatchController | null = null
+  #frames: Frames | null = null
+  #collected: Collected | null = null
+  #timer: NodeJS.Timeout | undefined
+  #isAnswered = false
+  #isComplete = false
+  /** Set when the connection is not ours any more: the reason, or null when the response ended well. */
+  #over: { readonly reason: GatewayError | null } | null = null
+
+  constructor (request: ExchangeRequest, options: ExchangeOptions, resolve: (answer: Answer) => void, reject: (error: GatewayError) => void) {
+    this.name = options.name
+    this.choices = options.choices ?? 1
+    this.#request = request
+    this.#options = options
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  start (dispatcher: Dispatcher): void {
+    const { signal, timeouts, attempts } = this.#options
+    if (signal.aborted) { this.#reject(cancelled(signal)); return }
+    signal.addEventListener('abort', this.#onAbort, { once: true })
+    attempts?.add(this)
+    const { origin, path, headers, body } = this.#request
+    this.#timer = setTimeout(this.#onTimer, Math.min(timeouts.firstTokenMs, timeouts.idleMs, timeouts.totalMs))
+    try {
+      // The parser's own timeouts are off: they are coarse, and cannot tell content from a role.
+      dispatcher.dispatch({ origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 }, this)
+    } catch (error) {
+      this.onResponseError(null, error)
+    }
+  }
+
+  // What undici calls.
+
+  onRequestStart (controller: Dispatcher.DispatchController): void {
+    // Given up while it waited for a connection. Throwing leaves that connection to the next request; abort() would close it.
+    if (this.#over !== null) throw this.#over.reason ?? new Error('over')
+    this.#controller = controller
+  }
+
+  onResponseStart (_controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
+    if (status < 200) return
+    this.#hasBegun = true
+    if (status !== 200) {
+      this.#collected = new Collected(MAX_REFUSAL_BYTES, body => { this.refuse(refused(this.#asked, { status, headers, body })) })
+      return
+    }
+    const encoding = text(headers['content-encoding'])
+    const type = text(headers['content-type'])
+    const isEvents = /^text\/event-stream\b/i.test(type)
+    if (encoding !== '' && encoding !== 'identity') this.#refuseAnswer(`compressed its answer (${encoding.slice(0, 20)}), which nobody asked for`)
+    else if (this.#options.stream && isEvents) this.#frames = new Frames(this)
+    else if (this.#options.stream) this.#collected = new Collected(MAX_REFUSAL_BYTES, body => { this.#notAStream(body, type) })
+    else if (isEvents) this.#refuseAnswer('answered with a stream, which nobody asked for')
+    else this.#collected = new Collected(MAX_BODY_BYTES, (body, isWhole) => { this.#whole(body, isWhole, type) })
+  }
+
+  onResponseData (_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#over !== null) return
+    if (this.#frames !== null) { this.#frames.push(chunk); return }
+    this.heard()
+    this.#collected?.push(chunk)
+  }
+
+  onResponseEnd (): void {
+    if (this.#over !== null) return
+    this.#release(null)
+    this.#frames?.end()
+    this.#collected?.end()
+  }
+
+  onResponseError (_controller: Dispatcher.DispatchController | null, error: unknown): void {
+    if (this.#over !== null) return
+    const failure = broken(this.name, error, { began: this.#hasBegun, connectMs: this.#options.timeouts.connectMs })
+    this.#release(failure)
+    if (this.#frames !== null) this.#frames.fail(failure)
+    else if (this.#collected?.isRefusal === true) this.#collected.end()
+    else this.#reject(failure)
+  }
+
+  // What the frames call.
+
+  pause (): void { this.#controller?.pause() }
+  resume (): void { this.#controller?.resume() }
+  heard (): void { this.#heardAt = performance.now() }
+  explain (error: WireError, isCommitted: boolean): GatewayError { return (isCommitted ? reportedInStream : reported)(this.#asked, error) }
+
+  commit (): void {
+    this.#isAnswered = true
+    if (this.#frames !== null) this.#resolve({ kind: 'stream', frames: this.#frames })
+  }
+
+  refuse (error: GatewayError): void {
+    this.#reject(error)
+    this.cut(error)
+  }
+
+  complete (): void {
+    this.#isComplete = true
+    if (this.#over !== null) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => { this.cut(new GatewayError('backend_invalid_answer', `${this.name} did not end its response.`)) }, END_GRACE_MS)
+  }
+
+  cut (error: GatewayError): void {
+    if (this.#over !== null || (this.#isComplete && error.code === 'client_closed')) return
+    this.#release(error)
+    this.#controller?.abort(error)
+  }
+
+  /** Ends the attempt at once, wherever it is. */
+  abort (error: GatewayError): void {
+    if (this.#over !== null) return
+    this.cut(error)
+    this.#frames?.abort(error)
+    if (!this.#isAnswered) this.#reject(error)
+  }
+
+  get #asked (): Asked {
+    return { name: this.name, secrets: this.#options.secrets ?? [], body: this.#request.body }
+  }
+
+  readonly #onAbort = (): void => { this.abort(cancelled(this.#options.signal)) }
+
+  /** One timer per attempt. It looks at the clock when it fires and sets itself again; no chunk ever touches it. */
+  readonly #onTimer = (): void => {
+    const { firstTokenMs, idleMs, totalMs } = this.#options.timeouts
+    const now = performance.now()
+    const isWaiting = this.#frames === null || this.#frames.isDry
+    const total = this.#startedAt + totalMs
+    const next = !this.#hasContent ? this.#startedAt + firstTokenMs : isWaiting ? this.#heardAt + idleMs : now + idleMs
+    if (now >= total - 1) this.abort(this.#late(`did not finish its answer within ${totalMs} ms`))
+    else if (now >= next - 1) this.abort(this.#late(this.#lateFor()))
+    else this.#timer = setTimeout(this.#onTimer, Math.max(1, Math.min(next - now, total - now, idleMs)))
+  }
+
+  get #hasContent (): boolean {
+    return this.#isAnswered || (this.#collected !== null && this.#collected.length > 0)
+  }
+
+  #lateFor (): string {
+    const { firstTokenMs, idleMs } = this.#options.timeouts
+    if (this.#hasContent) return `was silent for ${idleMs} ms in the middle of its answer`
+    return this.#hasBegun ? `sent no content within ${firstTokenMs} ms` : `did not answer within ${firstTokenMs} ms`
+  }
+
+  #late (what: string): GatewayError {
+    return new GatewayError('backend_timeout', `${this.name} ${what}.`)
+  }
+
+  #release (reason: GatewayError | null): void {
+    this.#over = { reason }
+    clearTimeout(this.#timer)
+    this.#options.signal.removeEventListener('abort', this.#onAbort)
+    this.#options.attempts?.delete(this)
+  }
+
+  #refuseAnswer (what: string): void {
+    this.refuse(new GatewayError('backend_invalid_answer', `${this.name} ${what}.`))
+  }
+
+  #notAStream (body: Buffer, type: string): void {
+    const error = wireErrorOf(parse(body))
+    if (error !== null) this.refuse(reported(this.#asked, error))
+    else this.#refuseAnswer(`was asked for a stream and answered with ${named(type)}`)
+  }
+
+  #whole (bytes: Buffer, isWhole: boolean, type: string): void {
+    if (!isWhole) { this.#refuseAnswer(`answered with more than ${MAX_BODY_BYTES} bytes`); return }
+    const value = parse(bytes)
+    const error = wireErrorOf(value)
+    if (error !== null) this.refuse(reported(this.#asked, error))
+    else if (isCompletion(value)) this.#resolve({ kind: 'body', bytes })
+    else this.#refuseAnswer(`answered with ${named(type)} that is no chat completion`)
+  }
+}
+
+/** Bytes of an answer that is read as a whole. Calls `done` once, at its end or at its bound. */
+class Collected {
+  readonly #limit: number
+  readonly #done: (body: Buffer, isWhole: boolean) => void
+  readonly #chunks: Buffer[] = []
+  length = 0
+
+  constructor (limit: number, done: (body: Buffer, isWhole: boolean) => void) {
+    this.#limit = limit
+    this.#done = done
+  }
+
+  /** Then a part of it is worth reading, too. */
+  get isRefusal (): boolean { return this.#limit === MAX_REFUSAL_BYTES }
+
+  push (chunk: Buffer): void {
+    this.#chunks.push(chunk)
+    this.length += chunk.length
+    if (this.length > this.#limit) this.#done(Buffer.concat(this.#chunks), false)
+  }
+
+  end (): void {
+    const [first] = this.#chunks
+    this.#done(this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks), true)
+  }
+}
+
+function isCompletion (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || !('choices' in value) || !Array.isArray(value.choices)) return false
+  return value.choices.length > 0 && value.choices.every(choice =>
+    typeof choice === 'object' && choice !== null && typeof choice.message === 'object' && choice.message !== null)
+}
+
+function parse (bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return null
+  }
+}
+
+function text (header: string | string[] | undefined): string {
+  return (Array.isArray(header) ? header.join(', ') : header ?? '').trim().toLowerCase()
+}
+
+function named (type: string): string {
+  return type === '' ? 'something' : type.slice(0, 60)
+}
+
+function cancelled (signal: AbortSignal): GatewayError {
+  if (signal.reason instanceof GatewayError) return signal.reason
+  return new GatewayError('client_closed', 'The caller left before the answer was complete.', { cause: signal.reason })
+}

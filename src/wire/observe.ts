@@ -1,0 +1,211 @@
+/**
+ * Looks at an answer without rewriting it. A frame is searched for a few bytes first and parsed only where they occur.
+ * The searched bytes are short and start with a rare one on purpose: Node finds `kens":` in a 29 KB frame in 2.4 µs and
+ * needs 18 µs for `"usage":{`. Inside JSON text every quote is escaped, so none of them can be something a model wrote.
+ */
+import type { TokenUsage } from './chat.ts'
+import { DONE_EVENT } from './sse.ts'
+
+/** An error as backends write it: in the body of a refusal or in an event. */
+export interface WireError {
+  readonly message: string | null
+  readonly type: string | null
+  readonly code: string | number | null
+  readonly param: string | null
+}
+
+type Members = Readonly<Record<string, unknown>>
+
+const LF = 10
+const DATA_FIELD_LENGTH = 'data: '.length
+const TOKENS_KEY = Buffer.from('kens":')
+const ERROR_KEY = Buffer.from('rror"')
+const REASON_KEY = Buffer.from('_reason":')
+/** More than any context of any model; beyond it a count is a mistake or an attack on the ledger. */
+const MAX_TOKENS = 1_000_000_000
+
+/** Does this event carry something for the caller, beyond the role? A finish reason counts. */
+export function hasContent (data: string): boolean {
+  return chunkHasContent(parse(data))
+}
+
+/** The same for a parsed event. */
+export function chunkHasContent (chunk: unknown): boolean {
+  if (!isMembers(chunk) || !Array.isArray(chunk['choices'])) return false
+  return chunk['choices'].some(choiceHasContent)
+}
+
+function choiceHasContent (choice: unknown): boolean {
+  if (!isMembers(choice)) return false
+  if (isFilled(choice['finish_reason']) || isFilled(choice['text'])) return true
+  const delta = choice['delta'] ?? choice['message']
+  return isMembers(delta) && Object.keys(delta).some(key => key !== 'role' && isFilled(delta[key]))
+}
+
+function isFilled (value: unknown): boolean {
+  if (value === null || value === undefined || value === '' || value === false) return false
+  if (typeof value !== 'object') return true
+  return Array.isArray(value) ? value.length > 0 : Object.keys(value).length > 0
+}
+
+/** Token counts of the last event that has them; null when there are none, or none that can be true. */
+export function usageOf (frame: Buffer): TokenUsage | null {
+  if (!frame.includes(TOKENS_KEY)) return null
+  let at = frame.lastIndexOf(TOKENS_KEY)
+  while (at !== -1) {
+    const event = eventAround(frame, at)
+    const usage = usageOfChunk(event.value)
+    if (usage !== null) return usage
+    at = event.start === 0 ? -1 : frame.lastIndexOf(TOKENS_KEY, event.start - 1)
+  }
+  return null
+}
+
+/** Token counts of a whole completion. */
+export function usageOfBody (body: Buffer): TokenUsage | null {
+  return body.includes(TOKENS_KEY) ? usageOfChunk(parse(body.toString('utf8'))) : null
+}
+
+/** The same for a parsed completion or chunk. Negative, fractional and absurd counts are null, never spend. */
+export function usageOfChunk (chunk: unknown): TokenUsage | null {
+  const usage = isMembers(chunk) ? chunk['usage'] : null
+  if (!isMembers(usage)) return null
+  const input = usage['prompt_tokens']
+  const output = usage['completion_tokens']
+  if (!isCount(input) || !isCount(output)) return null
+  return {
+    input,
+    output,
+    cachedInput: Math.min(input, detail(usage['prompt_tokens_details'], 'cached_tokens')),
+    reasoning: Math.min(output, detail(usage['completion_tokens_details'], 'reasoning_tokens'))
+  }
+}
+
+function detail (details: unknown, key: string): number {
+  const count = isMembers(details) ? details[key] : 0
+  return isCount(count) ? count : 0
+}
+
+function isCount (value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_TOKENS
+}
+
+/** The first error event of a frame, or null. */
+export function errorOf (frame: Buffer): WireError | null {
+  return findError(frame)?.error ?? null
+}
+
+/** The same, with the offset at which its event starts: what stands before is still good. */
+export function findError (frame: Buffer): { readonly start: number, readonly error: WireError } | null {
+  let at = frame.indexOf(ERROR_KEY)
+  while (at !== -1) {
+    const event = eventAround(frame, at)
+    const error = wireErrorOf(event.value)
+    if (error !== null) return { start: event.start, error }
+    at = frame.indexOf(ERROR_KEY, event.end)
+  }
+  return null
+}
+
+/** `{"error":{…}}`, `{"error":"…"}` and vLLM's older `{"object":"error",…}`; null for anything else. */
+export function wireErrorOf (value: unknown): WireError | null {
+  if (!isMembers(value)) return null
+  const error = value['object'] === 'error' ? value : value['error']
+  if (typeof error === 'string' && error !== '') return { message: error, type: null, code: null, param: null }
+  if (!isMembers(error)) return null
+  const code = error['code']
+  return {
+    message: stringOrNull(error['message']),
+    type: stringOrNull(error['type']),
+    code: typeof code === 'number' ? code : stringOrNull(code),
+    param: stringOrNull(error['param'])
+  }
+}
+
+/** Is `data: [DONE]` the last event of the frame? */
+export function isDone (frame: Buffer): boolean {
+  const start = frame.length - DONE_EVENT.length
+  if (start < 0 || frame[frame.length - 3] !== 93) return false
+  return DONE_EVENT.compare(frame, start) === 0 && (start === 0 || frame[start - 1] === LF)
+}
+
+/** Adds the indexes of the choices that end in this frame. */
+export function noteFinished (frame: Buffer, finished: Set<number>): void {
+  let at = frame.indexOf(REASON_KEY)
+  while (at !== -1) {
+    const value = at + REASON_KEY.length
+    const first = frame[value] === 32 ? frame[value + 1] : frame[value]
+    let next = value
+    if (first === 34) {
+      const event = eventAround(frame, at)
+      for (const index of finishedIn(event.value)) finished.add(index)
+      next = event.end
+    }
+    at = frame.indexOf(REASON_KEY, next)
+  }
+}
+
+function finishedIn (chunk: unknown): number[] {
+  if (!isMembers(chunk) || !Array.isArray(chunk['choices'])) return []
+  return chunk['choices'].filter(choice => isMembers(choice) && isFilled(choice['finish_reason']))
+    .map((choice: Members) => typeof choice['index'] === 'number' ? choice['index'] : 0)
+}
+
+/** The frame without events that hold nothing but usage (`choices: []`). May be empty; the same buffer when there is none. */
+export function withoutUsageChunk (frame: Buffer): Buffer {
+  const kept: Buffer[] = []
+  let from = 0
+  let at = frame.indexOf(TOKENS_KEY)
+  while (at !== -1) {
+    const event = eventAround(frame, at)
+    if (isUsageChunk(event.value)) {
+      kept.push(frame.subarray(from, event.start))
+      from = event.end
+    }
+    at = frame.indexOf(TOKENS_KEY, event.end)
+  }
+  if (from === 0) return frame
+  return Buffer.concat([...kept, frame.subarray(from)])
+}
+
+function isUsageChunk (chunk: unknown): boolean {
+  return isMembers(chunk) && isMembers(chunk['usage']) && Array.isArray(chunk['choices']) && chunk['choices'].length === 0
+}
+
+/**
+ * Events of a frame without `[DONE]`. Most backends send one event per token, so the sum over a stream is its output
+ * tokens and at most three more (role, finish reason, usage): good enough where a backend gives no usage.
+ */
+export function countDeltas (frame: Buffer): number {
+  let count = isDone(frame) ? -1 : 0
+  let at = frame.indexOf(LF)
+  while (at !== -1) {
+    count++
+    at = frame.indexOf(LF, at + 2)
+  }
+  return count
+}
+
+/** The event around an offset: where it starts, where the next one starts, and its JSON, or null where that is broken. */
+function eventAround (frame: Buffer, at: number): { start: number, end: number, value: unknown } {
+  const start = frame.lastIndexOf(LF, at) + 1
+  const newline = frame.indexOf(LF, at)
+  const end = newline === -1 ? frame.length : newline
+  return { start, end: Math.min(end + 2, frame.length), value: parse(frame.toString('utf8', start + DATA_FIELD_LENGTH, end)) }
+}
+
+function parse (data: string): unknown {
+  try {
+    return JSON.parse(data)
+  } catch {
+    return null
+  }
+}
+
+function isMembers (value: unknown): value is Members {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function stringOrNull (value: unknown): string | null {
+  return typeof value === 'string' ? value : null
+}
