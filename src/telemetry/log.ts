@@ -6,20 +6,21 @@ import type { CallRecord, Recorder } from '../usage/record.ts'
 
 export interface LogOptions {
   readonly level: Config['log']['level']
-  /** File path or file descriptor; standard output if left out. A stream is written to as it is. */
+  /** File path, or a file descriptor that is closed with the log; standard output if left out. A stream is written to as it is. */
   readonly destination?: string | number | DestinationStream
+  /** Bytes that may wait for a slow reader; lines beyond are dropped, and counted in a line of their own. */
+  readonly maxWaitingBytes?: number
 }
 
 export interface Log {
-  /** Takes the fields in FIELDS and leaves out all others. */
-  readonly logger: Logger
+  /** Takes the fields in FIELDS and leaves out all others. It has no child(): bindings would get past that. */
+  readonly logger: Pick<Logger, 'debug' | 'info' | 'warn' | 'error' | 'fatal'>
   /** One line per call. */
   readonly access: Recorder
   /** Writes what is still waiting. Lines logged after it are dropped. */
   close (): Promise<void>
 }
 
-/** Bytes that may wait for a slow reader of the log; lines beyond are dropped, and counted in a line of their own. */
 const MAX_WAITING_BYTES = 8 * 1024 * 1024
 const MAX_STRING = 256
 const MAX_ITEMS = 32
@@ -28,31 +29,34 @@ const MAX_ITEMS = 32
 const FIELDS: ReadonlySet<string> = new Set([
   'id', 'tenant', 'key', 'model', 'target', 'class', 'outcome', 'status', 'error', 'attempts', 'tried',
   'input_tokens', 'output_tokens', 'first_token_ms', 'duration_ms',
-  'err', 'code', 'reason', 'signal', 'url', 'admin_url', 'path', 'host', 'port', 'version', 'revision', 'pid',
-  'backend', 'pool', 'worker', 'state', 'slots', 'exit', 'load_ms', 'waited_ms', 'store', 'rows', 'dropped', 'fields_left_out'
+  'err', 'code', 'reason', 'why', 'signal', 'url', 'adminUrl', 'host', 'port', 'version', 'revision',
+  'backend', 'pool', 'worker', 'pid', 'state', 'up', 'slots', 'contextTokens', 'memoryBytes', 'loadMs', 'exit', 'crashes', 'next', 'line',
+  'rows', 'dropped', 'fields_left_out'
 ])
 
-export function createLog ({ level, destination }: LogOptions): Log {
-  const file = typeof destination === 'object' ? null : new LogFile(destination ?? 1)
+export function createLog ({ level, destination, maxWaitingBytes = MAX_WAITING_BYTES }: LogOptions): Log {
+  const file = typeof destination === 'object' ? null : new LogFile(destination ?? 1, maxWaitingBytes)
   const logger = pino({
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: label => ({ level: label }), log: allowed, bindings: allowed },
+    formatters: { level: label => ({ level: label }), log: allowed },
     serializers: { err: described },
     hooks: { logMethod: withoutForeignMessage }
   }, file === null ? destination as DestinationStream : file.stream)
-  file?.reportDropsTo(logger)
+  file?.reportDrops(dropped => { logger.warn({ dropped }, 'log lines were dropped: the log is read too slowly') })
   return {
     logger,
     access: record => { logger[LEVELS[record.outcome ?? 'internal_error']](line(record), 'call') },
-    async close () {
+    close: async () => {
+      const closed = file?.close()
       logger.level = 'silent'
-      await file?.close()
+      await closed
     }
   }
 }
 
+const REPORT_MS = 1000
 /** Long enough for a slow disk, short enough for an operator who waits for the process to end. */
 const CLOSE_MS = 5000
 
@@ -63,25 +67,36 @@ const CLOSE_MS = 5000
 class LogFile {
   readonly stream: ReturnType<typeof pino.destination>
   #dropped = 0
+  #report: (dropped: number) => void = () => undefined
+  #reportedAt = -Infinity
   #failed = false
   #closing: Promise<void> | null = null
 
-  constructor (dest: string | number) {
-    this.stream = pino.destination({ dest, sync: false, maxLength: MAX_WAITING_BYTES })
+  constructor (dest: string | number, maxLength: number) {
+    this.stream = pino.destination({ dest, sync: false, maxLength })
     this.stream.on('drop', () => { this.#dropped++ })
     this.stream.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#failed) process.stderr.write(`torchgate: the log cannot be written: ${error.code ?? error.name}\n`)
       this.#failed = true
+      // At exit it would be tried again for ever.
+      this.stream.flushSync = () => undefined
     })
   }
 
-  reportDropsTo (logger: Logger): void {
-    this.stream.on('drain', () => {
-      if (this.#dropped === 0) return
-      const dropped = this.#dropped
-      this.#dropped = 0
-      logger.warn({ dropped }, 'log lines were dropped: the log is read too slowly')
-    })
+  /** @param report writes a line; told at most once a second, when something could be written again, and at the end */
+  reportDrops (report: (dropped: number) => void): void {
+    this.#report = report
+    this.stream.on('write', () => { if (performance.now() - this.#reportedAt > REPORT_MS) this.#tellDrops() })
+  }
+
+  #tellDrops (): void {
+    if (this.#dropped === 0) return
+    const dropped = this.#dropped
+    this.#dropped = 0
+    this.#reportedAt = performance.now()
+    this.#report(dropped)
+    // There was no room for the report either: it is no lost line, the others still are.
+    if (this.#dropped > 0) this.#dropped = dropped
   }
 
   close (): Promise<void> {
@@ -89,6 +104,7 @@ class LogFile {
   }
 
   async #end (): Promise<void> {
+    this.#tellDrops()
     const closed = new Promise<void>(resolve => {
       this.stream.once('close', resolve)
       this.stream.once('error', () => resolve())
@@ -96,6 +112,7 @@ class LogFile {
     })
     this.stream.end()
     await closed
+    this.stream.destroy()
   }
 }
 

@@ -37,6 +37,7 @@ export interface Metrics {
   callEnded (): void
   /** The shared state went away or came back. */
   stateChanged (up: boolean): void
+  isDegraded (): boolean
   inFlight (): number
   /** Prometheus text format 0.0.4. */
   text (): Promise<string>
@@ -56,6 +57,7 @@ export function createMetrics (facts: MetricFacts): Metrics {
     callStarted: () => { inFlight++ },
     callEnded: () => { inFlight-- },
     stateChanged: up => { degraded = !up },
+    isDegraded: () => degraded,
     inFlight: () => inFlight,
     async text () {
       families.torchgate_requests_in_flight.at({}).set(inFlight)
@@ -188,7 +190,7 @@ function countAttempts (families: Families, { attempts, durationMs, stream }: Ca
 
 function observerOn (families: Families): PoolObserver {
   return {
-    workerLost: ({ pool, worker, reason }) => families.torchgate_worker_restarts_total.at({ pool, worker, reason }).add(1),
+    workerLost: ({ pool, model, worker, reason }) => families.torchgate_worker_restarts_total.at({ pool, worker, model, reason }).add(1),
     workerReady: ({ model, loadMs }) => families.torchgate_model_load_duration_seconds.at({ model }).add(loadMs / 1000),
     queueLeft: ({ pool, waitedMs }) => families.torchgate_queue_duration_seconds.at({ pool }).add(waitedMs / 1000),
     admissionRejected: ({ pool, reason }) => families.torchgate_admission_rejections_total.at({ pool, reason }).add(1)
@@ -211,9 +213,9 @@ function readPools (families: Families, pools: readonly PoolStatus[]): void {
       queued.at({ pool, priority: 'interactive' }).add(waiting)
       for (const { worker, state, slots: all, busySlots } of workers) {
         const ready = state === 'ready'
-        up.at({ pool, worker }).add(Number(ready))
-        slots.at({ pool, worker, state: 'busy' }).add(ready ? busySlots : 0)
-        slots.at({ pool, worker, state: 'idle' }).add(ready ? all - busySlots : 0)
+        up.at({ pool, worker, model }).add(Number(ready))
+        slots.at({ pool, worker, model, state: 'busy' }).add(ready ? busySlots : 0)
+        slots.at({ pool, worker, model, state: 'idle' }).add(ready ? all - busySlots : 0)
         if (ready) info.at({ pool, worker, model }).add(1)
       }
     }

@@ -4,7 +4,7 @@ import type { CallRecord, Recorder } from '../usage/record.ts'
 export interface Recent {
   readonly record: Recorder
   /** Newest first. */
-  list (): readonly CallRecord[]
+  records (): readonly CallRecord[]
 }
 
 /** Keeps the last `capacity` records in memory and forgets older ones. */
@@ -16,6 +16,6 @@ export function createRecent (capacity = 200): Recent {
       ring[next] = record
       next = (next + 1) % capacity
     },
-    list: () => [...ring.slice(next), ...ring.slice(0, next)].toReversed()
+    records: () => [...ring.slice(next), ...ring.slice(0, next)].toReversed()
   }
 }
