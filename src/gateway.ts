@@ -9,6 +9,7 @@ import { createPool, type Pool } from './backends/pool/pool.ts'
 import { modelRoutes, patternAllows } from './config/resolve.ts'
 import type { Config } from './config/schema.ts'
 import { resolveSecret } from './config/secrets.ts'
+import type { GatewayError } from './errors.ts'
 import { createEgress } from './egress/dialer.ts'
 import type { Egress } from './egress/egress.ts'
 import { chatRoute } from './http/chat.ts'
@@ -95,11 +96,8 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     limits,
     dispatch: tryTargets(backends)
   }
-  const { server, drain } = await createServer({
-    config,
-    tenants,
-    onFailure: (error, requestId) => log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error')
-  })
+  const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
+  const { server, drain } = await createServer({ config, tenants, onFailure })
   const recorders = [metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]
   await server.register(chatRoute, { services, recorders, onStart: metrics.callStarted, writeStallMs: config.server.writeStallMs })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
@@ -123,7 +121,8 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     usage: store.usage,
     flushUsage: () => ledger.flush(),
     explain: question => explain(services, name => tenants.byName(name), question),
-    recent: () => recent.records()
+    recent: () => recent.records(),
+    onFailure
   })
   opened.own(admin)
   const adminUrl = await listen(admin, config.admin, 'admin')

@@ -1,23 +1,35 @@
-import { ConfigError } from '../config/problems.ts'
+import { ConfigError, problemLine } from '../config/problems.ts'
 import { openGateway, type Gateway } from '../gateway.ts'
 import { assertFiles, configurationFor, type ConfigurationOptions } from './configuration.ts'
 import { welcome } from './welcome.ts'
 
-/** `torchgate start`: runs until a signal. The first one drains and exits 0, a second one exits at once. */
+/**
+ * `torchgate start`: runs until a signal. The first one drains and exits 0, a second one exits at once.
+ * What a person reads goes to standard error; standard output has the log and nothing else.
+ */
 export async function start (options: ConfigurationOptions, env: NodeJS.ProcessEnv): Promise<void> {
-  let gateway: Gateway
+  const stopping = new AbortController()
   try {
     const loaded = configurationFor(options, env)
+    for (const warning of loaded.warnings) say(problemLine(warning))
     assertFiles(loaded)
-    for (const { message, path } of loaded.warnings) process.stderr.write(`torchgate: warning: ${path}: ${message}\n`)
-    gateway = await openGateway(loaded.config, { env, revision: loaded.revision })
-    stopOnSignals(gateway)
-    process.stdout.write(welcome(gateway, loaded))
-    await gateway.whenReady(new AbortController().signal)
-    process.stdout.write(`Ready after ${(process.uptime()).toFixed(1)} s.\n`)
+    const gateway = await openGateway(loaded.config, { env, revision: loaded.revision })
+    stopOnSignals(gateway, stopping)
+    say(welcome(gateway, loaded))
+    await ready(gateway, stopping.signal)
   } catch (error) {
-    process.stderr.write(`${told(error)}\n`)
+    say(told(error))
     process.exitCode = 1
+  }
+}
+
+/** The gateway keeps running when a model cannot be loaded: other targets answer, and the pool tries again. */
+async function ready (gateway: Gateway, stopping: AbortSignal): Promise<void> {
+  try {
+    await gateway.whenReady(stopping)
+    say(`Ready after ${process.uptime().toFixed(1)} s.`)
+  } catch (error) {
+    if (!stopping.aborted) say(told(error))
   }
 }
 
@@ -27,14 +39,17 @@ function told (error: unknown): string {
   return `torchgate: ${error instanceof Error ? error.message : String(error)}`
 }
 
-function stopOnSignals (gateway: Gateway): void {
-  let stopping = false
+function say (text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+function stopOnSignals (gateway: Gateway, stopping: AbortController): void {
   const stop = (signal: NodeJS.Signals) => {
-    if (stopping) process.exit(1)
-    stopping = true
-    process.stderr.write(`torchgate: ${signal}: finishing running calls; a second signal exits at once.\n`)
+    if (stopping.signal.aborted) process.exit(1)
+    stopping.abort()
+    say(`torchgate: ${signal}: finishing running calls; a second signal exits at once.`)
     gateway.close().then(() => process.exit(0), error => {
-      process.stderr.write(`${told(error)}\n`)
+      say(told(error))
       process.exit(1)
     })
   }

@@ -12,8 +12,8 @@ export function welcome ({ url, adminUrl, firstKeys }: Gateway, { config, file }
     `  Models   ${config.models.map(({ name }) => name).join(', ')}`,
     ''
   ]
-  if (firstKeys === null) return `${lines.join('\n')}\n`
-  return `${[
+  if (firstKeys === null) return lines.join('\n')
+  return [
     ...lines,
     'First start. These keys are shown only now:',
     `  API key    ${firstKeys.inference}`,
@@ -28,5 +28,5 @@ export function welcome ({ url, adminUrl, firstKeys }: Gateway, { config, file }
     `  const answer = await client.chat.completions.create({ model: '${model}', messages: [{ role: 'user', content: 'Hello' }] })`,
     '  console.log(answer.choices[0].message.content)',
     ''
-  ].join('\n')}\n`
+  ].join('\n')
 }

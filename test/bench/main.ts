@@ -120,7 +120,7 @@ async function firstLine (child: ChildProcess): Promise<string> {
 
 async function portInLog (path: string, child: ChildProcess): Promise<number> {
   for (let tries = 0; tries < 200; tries++) {
-    const port = /API +http:\/\/[^ ]*:(\d+)/.exec(readFileSync(path, 'utf8'))?.[1]
+    const port = /"url":"http:\/\/[^"]*:(\d+)"/.exec(readFileSync(path, 'utf8'))?.[1]
     if (port !== undefined) return Number(port)
     if (child.exitCode !== null) break
     await wait(50)

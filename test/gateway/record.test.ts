@@ -39,7 +39,7 @@ test('one record, one settlement', { timeout: 60_000 }, async t => {
   let expected = 0
   const next = async () => (await running.records(++expected)).at(-1)!
   const slotsFree = () => eventually(() => running.gateway.pools[0]!.status().models[0]!.workers.every(({ busySlots }) => busySlots === 0))
-  const long = { ...ask('Count from 1 to 40', 'pilot'), stream: true }
+  const long = { ...ask('Count from 1 to 40', 'pilot'), stream: true as const }
 
   await t.test('the caller leaves before the first token', async t => {
     cloud.behave = { do: 'hang' }
@@ -69,17 +69,15 @@ test('one record, one settlement', { timeout: 60_000 }, async t => {
   })
 
   await t.test('in the queue', async t => {
-    const holding = client.chat.completions.create(long)
-    const waiting = leave(running, key, long, 40)
-    for await (const _chunk of await holding) { /* to the end */ }
-    await waiting
+    const [holding] = await Promise.all([client.chat.completions.create(long), leave(running, key, long, 40)])
+    for await (const _chunk of holding) { /* to the end */ }
     const records = await running.records(expected += 2)
     t.same(records.slice(-2).map(({ outcome }) => outcome).toSorted(), ['cancelled', 'ok'])
     t.ok(await slotsFree())
   })
 
   await t.test('refused ones have a record too', async t => {
-    await t.rejects(client.chat.completions.create({ ...ask('Hi'), temperature: 9 }), { status: 400, param: 'temperature' })
+    await t.rejects(client.chat.completions.create({ ...ask('Hi'), temperature: 9 }), { status: 400, code: 'invalid_value' })
     t.match(await next(), { outcome: 'client_error', error: 'invalid_value', status: 400 })
     const stranger = await fetch(`${running.url}/v1/chat/completions`, { method: 'POST', headers: { authorization: 'Bearer nope', 'content-type': 'application/json' }, body: '{' })
     t.equal(stranger.status, 401)
