@@ -17,8 +17,8 @@ export function boundaryOf (tenant: TenantConfig, config: Config): Locality {
  */
 export function checkReach (config: Config): Finding[] {
   const models = reachableModels(config)
-  const matched = matcherOf(config, models)
-  const findings = config.tenants.flatMap((tenant, index) => checkTenant(tenant, index, boundaryOf(tenant, config), matched))
+  const judge = judgeOf(config, models)
+  const findings = config.tenants.flatMap((tenant, index) => checkTenant(tenant, index, boundaryOf(tenant, config), judge))
   return [...findings, ...models.flatMap(model => checkTargets(config, model))]
 }
 
@@ -40,21 +40,33 @@ function reachableModels (config: Config): ReachableModel[] {
   })
 }
 
-type Matched = (pattern: string) => readonly ReachableModel[]
+/** How many models a pattern opens, and which of them have no target within the boundary. */
+interface Verdict { readonly opened: number, readonly beyond: readonly string[] }
+type Judge = (pattern: string, boundary: Locality) => Verdict
 
-/** The models that a tenant's pattern opens. Most tenants share their patterns, so each is worked out once. */
-function matcherOf (config: Config, models: readonly ReachableModel[]): Matched {
+/** Notes on each model who may call it. Most tenants share their patterns, so each is worked out once per boundary. */
+function judgeOf (config: Config, models: readonly ReachableModel[]): Judge {
+  const matched = matcherOf(config, models)
+  const known = new Map<string, Verdict>()
+  return (pattern, boundary) => {
+    const key = `${boundary} ${pattern}`
+    const before = known.get(key)
+    if (before !== undefined) return before
+    const opened = matched(pattern)
+    for (const model of opened) model.farthest = Math.max(model.farthest, rank(boundary))
+    const verdict = { opened: opened.length, beyond: opened.filter(({ nearest }) => nearest > rank(boundary)).map(({ name }) => name) }
+    known.set(key, verdict)
+    return verdict
+  }
+}
+
+function matcherOf (config: Config, models: readonly ReachableModel[]): (pattern: string) => readonly ReachableModel[] {
   const routes = modelRoutes(config)
   const byName = new Map(models.map(model => [model.name, model]))
-  const known = new Map<string, readonly ReachableModel[]>()
   return pattern => {
-    const before = known.get(pattern)
-    if (before !== undefined) return before
+    if (pattern.endsWith('*')) return matchedByPrefix(pattern.slice(0, -1), models)
     const route = routes.find(pattern)
-    const exact = route === null ? [] : [byName.get(route.model.name)!]
-    const found = pattern.endsWith('*') ? matchedByPrefix(pattern.slice(0, -1), models) : exact
-    known.set(pattern, found)
-    return found
+    return route === null ? [] : [byName.get(route.model.name)!]
   }
 }
 
@@ -69,13 +81,11 @@ function matchedByPrefix (prefix: string, models: readonly ReachableModel[]): Re
 
 function withoutStar (name: string): string { return name.endsWith('*') ? name.slice(0, -1) : name }
 
-function checkTenant (tenant: TenantConfig, index: number, boundary: Locality, matched: Matched): Finding[] {
+function checkTenant (tenant: TenantConfig, index: number, boundary: Locality, judge: Judge): Finding[] {
   return tenant.models.flatMap((pattern, at): Finding[] => {
     const path = ['tenants', index, 'models', at]
-    const models = matched(pattern)
-    if (models.length === 0) return [{ path, message: `"${pattern}" matches no model`, severity: 'warning' }]
-    for (const model of models) model.farthest = Math.max(model.farthest, rank(boundary))
-    const beyond = models.filter(({ nearest }) => nearest > rank(boundary)).map(({ name }) => name)
+    const { opened, beyond } = judge(pattern, boundary)
+    if (opened === 0) return [{ path, message: `"${pattern}" matches no model`, severity: 'warning' }]
     if (beyond.length === 0) return []
     const message = `${someOf(beyond)}: no target lies within ${boundary}, and tenant ${tenant.name} may go no farther`
     return [{ path, message, severity: pattern.endsWith('*') ? 'warning' : 'error' }]

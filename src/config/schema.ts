@@ -78,7 +78,12 @@ export type PoolConfig = Static<typeof PoolConfig>
 export const OpenAIBackendConfig = Type.Object({
   name: Name('Unique name, used in targets, metrics and records.'),
   kind: Type.Literal('openai', { description: 'Any server that speaks the OpenAI API.' }),
-  baseUrl: Pattern('^https?://', 'a URL that starts with http:// or https://', 'URL up to and with `/v1`.'),
+  baseUrl: Type.String({
+    pattern: '^https?://',
+    patternErrorMessage: 'a URL that starts with http:// or https://',
+    writeOnly: true,
+    description: 'URL up to and with `/v1`.'
+  }),
   locality: Locality,
   apiKey: Type.Optional(SecretAt('Sent as `Authorization: Bearer`. Leave it out for a server that asks for none.')),
   headers: Type.Record(
