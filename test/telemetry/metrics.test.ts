@@ -138,7 +138,6 @@ test('a call refused before any target has tier none, and what refused it is cou
 
 test('10,000 junk models, tenants, targets and reasons add no series after the first', async t => {
   const metrics = createMetrics(FACTS)
-  const junk = (n: number) => recordOf({ model: `junk-${n}`, tenant: `t${n}`, attempts: [attemptOf({ target: `x/${n}` })], rejected: [{ target: `y/${n}`, reason: `r${n}` }] })
   metrics.record(junk(0))
   const before = (await scrape(metrics, true)).size
   for (let n = 1; n < 10_000; n++) metrics.record(junk(n))
@@ -163,7 +162,6 @@ test('no installation, however large, has more than 10,000 series', async t => {
   const possible = Object.values(TABLE).reduce((total, row) => total + maxSeries(row), 0)
   t.ok(possible <= SERIES_BUDGET - 250, `the table allows ${possible}`)
 
-  const many = (name: string, count: number) => Array.from({ length: count }, (_, n) => `${name}${n}`)
   const facts = { ...FACTS, tenants: many('t', 10_000), models: many('m', 10_000), targets: many('b/', 8000).map(target => ({ target, locality: 'local' as const, up: () => true })) }
   const metrics = createMetrics({ ...facts, pools: () => many('p', 64).map(pool => poolOf(pool, many('m', 8), 8)) })
   const outcomes = ['ok', 'timeout', 'upstream_error', 'cancelled', 'rate_limited'] as const
@@ -269,4 +267,12 @@ function worker (name: string, state: WorkerState) {
 
 function poolOf (pool: string, models: readonly string[], workers: number): PoolStatus {
   return { pool, models: models.map(model => ({ model, contextTokens: 4096, queued: 1, workers: Array.from({ length: workers }, (_, n) => worker(`w${n}`, 'ready')) })) }
+}
+
+function junk (n: number) {
+  return recordOf({ model: `junk-${n}`, tenant: `t${n}`, attempts: [attemptOf({ target: `x/${n}` })], rejected: [{ target: `y/${n}`, reason: `r${n}` }] })
+}
+
+function many (name: string, count: number): string[] {
+  return Array.from({ length: count }, (_, n) => `${name}${n}`)
 }
