@@ -88,7 +88,7 @@ export function fromLine (line: string): UsageRow | null {
   try {
     const value: unknown = JSON.parse(line)
     if (typeof value !== 'object' || value === null) return null
-    const row = { ...value, startedAt: new Date((value as { startedAt: string }).startedAt) }
+    const row = { ...value, startedAt: new Date(String((value as { startedAt?: unknown }).startedAt)) }
     return isUsageRow(row) ? row as UsageRow : null
   } catch (error) {
     if (error instanceof SyntaxError) return null
