@@ -4,17 +4,21 @@ export type Labels = Readonly<Record<string, string>>
 
 export interface Entry<Child> { readonly labels: Labels, readonly child: Child }
 
+/** `values` is null where they are names of this installation. */
+interface Column { readonly label: string, readonly values: ReadonlySet<string> | null }
+
 /**
  * The label sets of one metric, resolved once each and never more than its row allows: a value outside the table counts
  * as `_other`, and when all places are taken a new combination of names does too, while the other labels keep saying
  * what they say.
  */
 export class LabelSets<Child> {
-  readonly #row: MetricRow
-  readonly #labels: readonly string[]
+  readonly #columns: readonly Column[]
+  readonly #most: number
+  readonly #hasNames: boolean
   readonly #create: () => Child
   readonly #folded: (label: string) => void
-  readonly #children = new Map<string, Entry<Child>>()
+  readonly #entries = new Map<string, Entry<Child>>()
   #named = 0
 
   /**
@@ -22,63 +26,54 @@ export class LabelSets<Child> {
    * @param folded told of the label whenever a value is folded
    */
   constructor (row: MetricRow, create: () => Child, folded: (label: string) => void) {
-    this.#row = row
-    this.#labels = Object.keys(row.labels)
+    this.#columns = Object.entries(row.labels).map(([label, values]) => ({ label, values: values === 'names' ? null : new Set(values) }))
+    this.#most = row.sets
+    this.#hasNames = this.#columns.some(({ values }) => values === null)
     this.#create = create
     this.#folded = folded
   }
 
   at (labels: Labels): Child {
-    return this.#children.get(this.#key(labels))?.child ?? this.#add(this.#known(labels))
+    let key = ''
+    for (const { label } of this.#columns) key += `${labels[label]}\0`
+    return this.#entries.get(key)?.child ?? this.#miss(labels)
   }
 
   entries (): Iterable<Entry<Child>> {
-    return this.#children.values()
+    return this.#entries.values()
   }
 
   clear (): void {
-    this.#children.clear()
+    this.#entries.clear()
     this.#named = 0
   }
 
-  #key (labels: Labels): string {
+  /** Taken for every call once all places are taken, so it makes keys only, no objects. */
+  #miss (labels: Labels): Child {
     let key = ''
-    for (const label of this.#labels) key += `${labels[label]}\n`
-    return key
-  }
-
-  #add (labels: Labels): Child {
-    const present = this.#children.get(this.#key(labels))
-    if (present !== undefined) return present.child
-    if (this.#named < this.#row.sets) {
-      this.#named++
-      return this.#keep(labels)
+    let nameless = ''
+    for (const { label, values } of this.#columns) {
+      const value = labels[label]!
+      const known = values === null || values.has(value)
+      if (!known) this.#folded(label)
+      key += `${known ? value : OTHER}\0`
+      nameless += `${known && values !== null ? value : OTHER}\0`
     }
-    const folded = this.#withoutNames(labels)
-    return this.#children.get(this.#key(folded))?.child ?? this.#keep(folded)
+    const present = this.#entries.get(key)
+    if (present !== undefined) return present.child
+    if (this.#named < this.#most) {
+      this.#named++
+      return this.#keep(key)
+    }
+    if (this.#hasNames) this.#folded(COMBINATIONS)
+    return this.#entries.get(nameless)?.child ?? this.#keep(nameless)
   }
 
-  #keep (labels: Labels): Child {
+  #keep (key: string): Child {
+    const values = key.split('\0')
+    const labels = Object.fromEntries(this.#columns.map(({ label }, column) => [label, values[column]!]))
     const child = this.#create()
-    this.#children.set(this.#key(labels), { labels, child })
+    this.#entries.set(key, { labels, child })
     return child
-  }
-
-  #known (labels: Labels): Labels {
-    return this.#map(labels, (label, value, values) => {
-      if (values === 'names' || values.includes(value)) return value
-      this.#folded(label)
-      return OTHER
-    })
-  }
-
-  #withoutNames (labels: Labels): Labels {
-    const folded = this.#map(labels, (_label, value, values) => values === 'names' ? OTHER : value)
-    if (this.#key(folded) !== this.#key(labels)) this.#folded(COMBINATIONS)
-    return folded
-  }
-
-  #map (labels: Labels, change: (label: string, value: string, values: readonly string[] | 'names') => string): Labels {
-    return Object.fromEntries(this.#labels.map(label => [label, change(label, labels[label] ?? OTHER, this.#row.labels[label] ?? 'names')]))
   }
 }

@@ -30,23 +30,28 @@ function sum (series: ReadonlyMap<string, number>, start: string): number {
   return [...series].filter(([name]) => name.startsWith(start)).reduce((total, [, value]) => total + value, 0)
 }
 
-test('names follow the Prometheus rules: base units, _total on counters only, no label hidden in a name', async t => {
-  for (const [name, row] of Object.entries(TABLE)) {
-    t.match(name, /^torchgate_[a-z]+(_[a-z]+)*$/, `${name} is snake case`)
-    t.equal(name.endsWith('_total'), row.type === 'counter', `${name}: _total means counter`)
-    t.notMatch(name, /_(ms|milliseconds|minutes|kilobytes|percent|count|sum|bucket|counter|gauge)(_|$)/, `${name} uses base units and no reserved ending`)
-    if (row.unit === 'seconds') t.match(name, /_seconds(_total)?$/, `${name} ends in its unit`)
-    if (row.unit === 'tokens') t.match(name, /_tokens(_total)?$/, `${name} ends in its unit`)
-    if (name.endsWith('_info')) t.equal(row.type, 'gauge')
-    t.equal(row.type === 'histogram', row.buckets !== undefined, `${name}: a histogram has buckets, nothing else has`)
-    t.same([...row.buckets ?? []].toSorted((a, b) => a - b), row.buckets ?? [], `${name}: buckets rise`)
-    t.match(row.help, /^[A-Z0-9].*\.$/, `${name} has a help sentence`)
-    for (const label of Object.keys(row.labels)) {
-      t.match(label, /^[a-z]+$/)
-      t.not(['le', 'quantile', 'job', 'instance'].includes(label), `${name}: ${label} is reserved`)
-    }
-  }
+test('names follow the Prometheus rules: base units, _total on counters only, no reserved label', async t => {
+  t.same(Object.entries(TABLE).flatMap(([name, row]) => complaints(name, row).map(complaint => `${name}: ${complaint}`)), [])
+  const bad: MetricRow = { type: 'gauge', unit: 'seconds', labels: { le: 'names' }, sets: 1, help: 'no', otel: null }
+  t.equal(complaints('torchgate_wait_ms_total', bad).length, 5, 'the rules can be broken')
 })
+
+/** What `promtool check metrics` would say, and our own rules. */
+function complaints (name: string, row: MetricRow): string[] {
+  const labels = Object.keys(row.labels)
+  const broken: [boolean, string][] = [
+    [!/^torchgate_[a-z]+(_[a-z]+)*$/.test(name), 'expected snake case'],
+    [name.endsWith('_total') !== (row.type === 'counter'), 'expected _total on counters and nothing else'],
+    [/_(ms|milliseconds|minutes|kilobytes|percent|count|sum|bucket|counter|gauge)(_|$)/.test(name), 'expected base units and no reserved ending'],
+    [row.unit !== '1' && !new RegExp(`_${row.unit}(_total)?$`).test(name), `expected the unit ${row.unit} at the end`],
+    [name.endsWith('_info') && row.type !== 'gauge', 'expected a gauge'],
+    [(row.type === 'histogram') !== (row.buckets !== undefined), 'expected buckets on histograms and nothing else'],
+    [(row.buckets ?? []).some((bound, at, all) => at > 0 && bound <= all[at - 1]!), 'expected rising buckets'],
+    [!/^[A-Z0-9].*\.$/.test(row.help), 'expected a sentence'],
+    [labels.some(label => !/^[a-z]+$/.test(label) || ['le', 'quantile', 'job', 'instance'].includes(label)), 'expected a label of its own']
+  ]
+  return broken.filter(([isBroken]) => isBroken).map(([, complaint]) => complaint)
+}
 
 test('the text is well formed: each metric is described once, buckets are cumulative and end in the count', async t => {
   const metrics = createMetrics(FACTS)
@@ -54,14 +59,12 @@ test('the text is well formed: each metric is described once, buckets are cumula
   metrics.record(recordOf({ firstTokenMs: 90_000, durationMs: 500_000 }))
   const text = await metrics.text()
   t.match(metrics.contentType, /^text\/plain; version=0\.0\.4/)
-  for (const [name, row] of Object.entries(TABLE)) {
-    t.equal(text.split(`# TYPE ${name} ${row.type}\n`).length, 2, `${name} has its type once`)
-  }
+  t.same(Object.entries(TABLE).filter(([name, row]) => text.split(`# TYPE ${name} ${row.type}\n`).length !== 2), [], 'each has its type once')
   const all = await scrape(metrics)
   const name = 'torchgate_time_to_first_token_seconds'
   const buckets = [...all].filter(([series]) => series.startsWith(`${name}_bucket`))
   t.equal(buckets.length, METRICS[name].buckets.length + 1)
-  for (let i = 1; i < buckets.length; i++) t.ok(buckets[i]![1] >= buckets[i - 1]![1], buckets[i]![0])
+  t.same(buckets.map(([, value]) => value), buckets.map(([, value]) => value).toSorted((a, b) => a - b))
   t.equal(all.get(`${name}_bucket{model="chat",target="gpu/qwen",le="0.04"}`), 0)
   t.equal(all.get(`${name}_bucket{model="chat",target="gpu/qwen",le="0.06"}`), 1)
   t.equal(all.get(`${name}_bucket{model="chat",target="gpu/qwen",le="80"}`), 1)
@@ -165,7 +168,7 @@ test('no installation, however large, has more than 10,000 series', async t => {
   const facts = { ...FACTS, tenants: many('t', 10_000), models: many('m', 10_000), targets: many('b/', 8000).map(target => ({ target, locality: 'local' as const, up: () => true })) }
   const metrics = createMetrics({ ...facts, pools: () => many('p', 64).map(pool => poolOf(pool, many('m', 8), 8)) })
   const outcomes = ['ok', 'timeout', 'upstream_error', 'cancelled', 'rate_limited'] as const
-  for (let n = 0; n < 30_000; n++) {
+  for (let n = 0; n < 20_000; n++) {
     const target = (k: number) => facts.targets[(n * k) % 190]!.target
     const attempts = [attemptOf({ target: target(3), error: n % 2 === 0 ? 'backend_failed' : 'backend_timeout' }), attemptOf({ target: target(7) })]
     metrics.record(recordOf({
@@ -185,8 +188,8 @@ test('no installation, however large, has more than 10,000 series', async t => {
   }
   const all = await scrape(metrics, true)
   t.ok(all.size > 5000 && all.size <= SERIES_BUDGET, `${all.size} series`)
-  t.equal(sum(all, 'torchgate_requests_total'), 30_000, 'what is folded is still counted')
-  t.equal(sum(all, 'torchgate_input_tokens_total'), 3_000_000)
+  t.equal(sum(all, 'torchgate_requests_total'), 20_000, 'what is folded is still counted')
+  t.equal(sum(all, 'torchgate_input_tokens_total'), 2_000_000)
   t.equal(sum(all, 'torchgate_worker_up'), 64 * 8 * 8)
   t.ok(all.get(`torchgate_metrics_label_overflow_total{label="${COMBINATIONS}"}`)! > 0)
   t.ok(all.has(`torchgate_requests_total{tenant="${OTHER}",model="${OTHER}",tier="local",endpoint="chat_completions",outcome="timeout"}`), 'the outcome stays readable')
@@ -215,9 +218,9 @@ test('when a worker dies, no counter falls', async t => {
   t.equal(after.get('torchgate_worker_slots{pool="gpu",worker="w1",model="qwen",state="idle"}'), 0)
   t.equal(after.get('torchgate_worker_restarts_total{pool="gpu",worker="w1",model="qwen",reason="crash"}'), 1)
   t.notOk(after.has('torchgate_model_info{pool="gpu",worker="w1",model="qwen"}'))
-  for (const [name, value] of before) {
-    if (/_(total|count|sum|bucket)[{ ]/.test(name)) t.ok((after.get(name) ?? 0) >= value, name)
-  }
+  const counters = [...before].filter(([name]) => /_(total|count|sum|bucket)(\{|$)/.test(name))
+  t.ok(counters.length > 100)
+  t.same(counters.filter(([name, value]) => (after.get(name) ?? 0) < value), [])
 
   workers = []
   t.notOk((await scrape(metrics)).has('torchgate_worker_up{pool="gpu",worker="w0",model="qwen"}'), 'a removed worker leaves no series')
