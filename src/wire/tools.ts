@@ -23,7 +23,7 @@ export const tools: Check = all(list(tool, { of: 'objects', least: 0, most: MOST
   return `[${index}].${(value as Members[])[index]!['type'] as string}.name`
 }))
 
-/** @deprecated by OpenAI in favour of tools, still sent. */
+/** Deprecated by OpenAI in favour of tools, still sent. */
 export const functions: Check = all(list(functionTool, { of: 'objects', least: 0, most: MOST_TOOLS }), value => {
   return firstTwin((value as Members[]).map(one => one['name']), index => `[${index}].name`)
 })
@@ -58,7 +58,7 @@ export const toolChoice: Check = value => isObject(value) ? choiceObject(value)
 const callObject = shape({ name: text() }, 'name')
 const callWord = oneOf('none', 'auto')
 
-/** @deprecated by OpenAI in favour of tool_choice, still sent. */
+/** Deprecated by OpenAI in favour of tool_choice, still sent. */
 export const functionCall: Check = value => isObject(value) ? callObject(value)
   : typeof value === 'string' ? callWord(value) : wrongType("one of 'none', 'auto' or an object", value)
 
@@ -81,9 +81,8 @@ function toolChoiceExists (body: Members): Fault | null {
   if (!isObject(choice)) return null
   const chosen = choice['type'] === 'allowed_tools' ? (choice['allowed_tools'] as Members)['tools'] as Members[] : [choice]
   const names = new Set(declared.map(one => `${one['type'] as string} ${nameOf(one) as string}`))
-  const stranger = chosen.find(one => !names.has(`${one['type'] as string} ${nameOf(one) as string}`))
-  if (stranger === undefined) return null
-  return within('tool_choice', invalidValue(`it names a ${stranger['type'] as string} that is not specified in the 'tools' parameter.`))
+  if (chosen.every(one => names.has(`${one['type'] as string} ${nameOf(one) as string}`))) return null
+  return within('tool_choice', invalidValue("it names a tool that is not specified in the 'tools' parameter."))
 }
 
 function functionCallExists (body: Members): Fault | null {

@@ -264,9 +264,9 @@ export const TOGETHER: Case[] = [
   [{ tool_choice: 'auto' }, 'tool_choice', "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."],
   [{ tools: [], tool_choice: 'required' }, 'tool_choice', "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."],
   [{ tools: null, tool_choice: fn('a') }, 'tool_choice', "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are specified."],
-  [{ tools: [fn('a')], tool_choice: fn('b') }, 'tool_choice', "Invalid value for 'tool_choice': it names a function that is not specified in the 'tools' parameter."],
-  [{ tools: [fn('a')], tool_choice: { type: 'custom', custom: { name: 'a' } } }, 'tool_choice', "Invalid value for 'tool_choice': it names a custom that is not specified in the 'tools' parameter."],
-  [{ tools: [fn('a')], tool_choice: { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [fn('a'), fn('b')] } } }, 'tool_choice', "Invalid value for 'tool_choice': it names a function that is not specified in the 'tools' parameter."],
+  [{ tools: [fn('a')], tool_choice: fn('b') }, 'tool_choice', "Invalid value for 'tool_choice': it names a tool that is not specified in the 'tools' parameter."],
+  [{ tools: [fn('a')], tool_choice: { type: 'custom', custom: { name: 'a' } } }, 'tool_choice', "Invalid value for 'tool_choice': it names a tool that is not specified in the 'tools' parameter."],
+  [{ tools: [fn('a')], tool_choice: { type: 'allowed_tools', allowed_tools: { mode: 'auto', tools: [fn('a'), fn('b')] } } }, 'tool_choice', "Invalid value for 'tool_choice': it names a tool that is not specified in the 'tools' parameter."],
   [{ function_call: 'auto' }, 'function_call', "Invalid value for 'function_call': 'function_call' is only allowed when 'functions' are specified."],
   [{ functions: [{ name: 'a' }], function_call: { name: 'b' } }, 'function_call', "Invalid value for 'function_call': it names a function that is not specified in the 'functions' parameter."]
 ]

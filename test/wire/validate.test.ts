@@ -168,7 +168,7 @@ test('the bodies of the AI SDK pass unchanged', async t => {
     const png = new Uint8Array([137, 80, 78, 71, 13, 10, 26, 10])
     await Promise.allSettled([
       generateText({ model, prompt: 'hi', temperature: 0.5, maxOutputTokens: 10, stopSequences: ['x'], seed: 1, maxRetries: 0 }),
-      generateText({ model, tools, toolChoice: { type: 'tool', toolName: 'add' }, maxRetries: 0, messages: [{ role: 'user', content: [{ type: 'text', text: 'what?' }, { type: 'image', image: png }] }] }),
+      generateText({ model, tools, toolChoice: { type: 'tool', toolName: 'add' }, maxRetries: 0, messages: [{ role: 'user', content: [{ type: 'text', text: 'what?' }, { type: 'file', mediaType: 'image/png', data: png }] }] }),
       generateText({
         model,
         tools,
