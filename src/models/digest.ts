@@ -28,9 +28,3 @@ export async function sha256OfFile (path: string, { signal, onProgress }: Digest
   }
   return hash.digest('hex')
 }
-
-/** @throws Error naming the file and both digests, unless the file has this digest */
-export async function verifyDigest (path: string, expected: string, options: DigestOptions = {}): Promise<void> {
-  const actual = await sha256OfFile(path, options)
-  if (actual !== expected) throw new Error(`${path}: expected sha256 ${expected}, but the file has ${actual}; it is damaged or another model.`)
-}

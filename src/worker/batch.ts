@@ -1,0 +1,262 @@
+/**
+ * Many answers at once from one model. Each step computes one batch that holds the next token of every answer under
+ * way and, in the room that is left, pieces of the prompts that are still being read. Everything else (taking in new
+ * work, letting go of cancelled work, cutting caches) happens between two steps, when no computation holds the model.
+ */
+import { GatewayError } from '../errors.ts'
+import type { Engine, Sampling, StepItem, StepResult } from './engine.ts'
+import { chooseSlot } from './prefix.ts'
+
+export interface Work {
+  /** At least one token, and fewer than the context. */
+  readonly prompt: readonly number[]
+  /** Work of different domains never shares cached prompt state. */
+  readonly isolation: string
+  readonly sampling: Sampling
+  readonly maxTokens: number
+  /** Called with every token of the answer. Returns false when the answer is complete. */
+  take (token: number): boolean
+}
+
+export interface Done {
+  /** `length`: `maxTokens` or the context is used up. */
+  readonly reason: 'stop' | 'length'
+  /** Tokens of the prompt that did not have to be computed. */
+  readonly cachedTokens: number
+  readonly generatedTokens: number
+}
+
+export interface SlotView {
+  readonly id: number
+  readonly busy: boolean
+  readonly phase: 'idle' | 'prompt' | 'generating'
+  readonly promptTokens: number
+  readonly generatedTokens: number
+  /** Of the prompt while busy; held for the next prompt while idle. */
+  readonly cachedTokens: number
+}
+
+/** Sums since the start. */
+export interface BatchStats {
+  steps: number
+  /** Items of all steps: `sequences / steps` answers were computed together on average. */
+  sequences: number
+  promptTokens: number
+  cachedTokens: number
+  generatedTokens: number
+  computeMs: number
+}
+
+interface Job {
+  readonly work: Work
+  readonly signal: AbortSignal
+  readonly done: PromiseWithResolvers<Done>
+  /** Tokens of the prompt that are in the slot. */
+  read: number
+  cached: number
+  generated: number
+  /** Sampled last and not yet in the slot; null while the prompt is read. */
+  next: number | null
+}
+
+interface Slot { readonly id: number, tokens: number[], isolation: string, usedAt: number, job: Job | null }
+
+/** Waiting work per slot. The pool sends no more than there are slots; this bounds anyone else. */
+const QUEUE_PER_SLOT = 4
+/** What a step may take: an answer is cancelled, and an interactive one goes on, between two steps. */
+const STEP_MS = 25
+const LEAST_PROMPT_TOKENS = 32
+const FIRST_PROMPT_TOKENS = 128
+
+export class Batch {
+  readonly stats: BatchStats = { steps: 0, sequences: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0, computeMs: 0 }
+  readonly #engine: Engine
+  readonly #now: () => number
+  readonly #slots: readonly Slot[]
+  readonly #queue: Job[] = []
+  #isRunning = false
+  #uses = 0
+  #promptTokensPerStep: number
+
+  constructor (engine: Engine, now: () => number = () => performance.now()) {
+    this.#engine = engine
+    this.#now = now
+    this.#slots = Array.from({ length: engine.slots }, (_, id) => ({ id, tokens: [], isolation: '', usedAt: 0, job: null }))
+    this.#promptTokensPerStep = Math.min(FIRST_PROMPT_TOKENS, engine.batchTokens)
+  }
+
+  get queued (): number { return this.#queue.length }
+
+  view (): SlotView[] { return this.#slots.map(viewOf) }
+
+  /**
+   * Resolves when the answer is complete. Rejects at once when `signal` aborts, in whatever phase; the slot is free at
+   * the end of the step under way.
+   * @throws GatewayError `backend_overloaded` when the queue is full, `backend_failed` when the model could not compute
+   */
+  async run (work: Work, { signal }: { signal: AbortSignal }): Promise<Done> {
+    signal.throwIfAborted()
+    const most = QUEUE_PER_SLOT * this.#slots.length
+    if (this.#queue.length >= most) {
+      throw new GatewayError('backend_overloaded', `All ${this.#slots.length} slots are busy and ${most} calls wait already.`, { retryAfterS: 1 })
+    }
+    const job: Job = { work, signal, done: Promise.withResolvers(), read: 0, cached: 0, generated: 0, next: null }
+    const leave = (): void => { this.#leave(job) }
+    signal.addEventListener('abort', leave, { once: true })
+    try {
+      this.#queue.push(job)
+      if (!this.#isRunning) void this.#loop()
+      return await job.done.promise
+    } finally {
+      signal.removeEventListener('abort', leave)
+    }
+  }
+
+  #leave (job: Job): void {
+    const place = this.#queue.indexOf(job)
+    if (place >= 0) this.#queue.splice(place, 1)
+    job.done.reject(job.signal.reason)
+  }
+
+  /** Runs while there is work. Nothing in it may throw but a programming error, which then ends the process. */
+  async #loop (): Promise<void> {
+    this.#isRunning = true
+    for (;;) {
+      await this.#admit()
+      const items = this.#plan()
+      if (items.length === 0) break
+      const start = this.#now()
+      const results = await this.#engine.step(items)
+      this.#learn(items, this.#now() - start)
+      items.forEach((item, i) => { this.#settle(this.#slots[item.slot]!, item, results[i]!) })
+    }
+    this.#isRunning = false
+  }
+
+  async #admit (): Promise<void> {
+    while (this.#queue.length > 0) {
+      const free = this.#slots.filter(slot => slot.job === null)
+      const job = this.#queue[0]!
+      const choice = chooseSlot(free, job.work.prompt, job.work.isolation)
+      if (choice === null) return
+      this.#queue.shift()
+      await this.#seat(job, choice.slot, choice.keep)
+    }
+  }
+
+  async #seat (job: Job, slot: Slot, keep: number): Promise<void> {
+    slot.job = job
+    try {
+      const kept = await this.#engine.rewind(slot.id, keep)
+      slot.tokens.length = kept
+      job.read = job.cached = kept
+      slot.isolation = job.work.isolation
+      this.stats.cachedTokens += kept
+      if (job.signal.aborted) this.#free(slot)
+    } catch (thrown) {
+      this.#fail(slot, job, thrown)
+    }
+  }
+
+  /** One item per busy slot: its next token, or its share of the room for prompts. */
+  #plan (): StepItem[] {
+    const busy = this.#slots.filter(slot => slot.job !== null)
+    const reading = busy.filter(slot => slot.job!.next === null)
+    const room = Math.min(this.#promptTokensPerStep, this.#engine.batchTokens - (busy.length - reading.length))
+    const shares = share(room, reading.map(({ job }) => job!.work.prompt.length - job!.read))
+    return busy.flatMap(slot => {
+      const item = itemOf(slot, shares[reading.indexOf(slot)] ?? 0)
+      return item.tokens.length === 0 ? [] : [item]
+    })
+  }
+
+  /** Sizes the pieces of prompts so that a step takes STEP_MS, whatever computes. */
+  #learn (items: readonly StepItem[], ms: number): void {
+    const tokens = items.reduce((sum, item) => sum + item.tokens.length, 0)
+    this.stats.steps++
+    this.stats.sequences += items.length
+    this.stats.computeMs += ms
+    if (tokens < LEAST_PROMPT_TOKENS) return
+    const fitting = Math.round(tokens * STEP_MS / Math.max(ms, 0.1))
+    const smoothed = (this.#promptTokensPerStep + Math.min(fitting, this.#promptTokensPerStep * 4)) / 2
+    this.#promptTokensPerStep = Math.min(this.#engine.batchTokens, Math.max(LEAST_PROMPT_TOKENS, Math.round(smoothed)))
+  }
+
+  #settle (slot: Slot, item: StepItem, result: StepResult): void {
+    const job = slot.job!
+    if ('error' in result) { this.#fail(slot, job, result.error); return }
+    for (const token of item.tokens) slot.tokens.push(token)
+    if (job.next === null) {
+      job.read += item.tokens.length
+      this.stats.promptTokens += item.tokens.length
+    }
+    if (job.signal.aborted) { this.#free(slot); return }
+    if (result.token !== null) this.#advance(slot, job, result.token)
+  }
+
+  #advance (slot: Slot, job: Job, token: number): void {
+    if (this.#engine.isEnd(token)) { this.#finish(slot, job, 'stop'); return }
+    job.next = token
+    job.generated++
+    this.stats.generatedTokens++
+    try {
+      const wantsMore = job.work.take(token)
+      if (!wantsMore) this.#finish(slot, job, 'stop')
+      else if (job.generated >= this.#roomOf(job)) this.#finish(slot, job, 'length')
+    } catch (thrown) {
+      this.#free(slot)
+      job.done.reject(thrown)
+    }
+  }
+
+  #roomOf ({ work }: Job): number { return Math.min(work.maxTokens, this.#engine.contextTokens - work.prompt.length) }
+
+  #finish (slot: Slot, job: Job, reason: Done['reason']): void {
+    this.#free(slot)
+    job.done.resolve({ reason, cachedTokens: job.cached, generatedTokens: job.generated })
+  }
+
+  #fail (slot: Slot, job: Job, cause: unknown): void {
+    slot.tokens = []
+    this.#free(slot)
+    job.done.reject(new GatewayError('backend_failed', 'The model could not compute this answer.', { cause }))
+  }
+
+  #free (slot: Slot): void {
+    this.#engine.release(slot.id)
+    slot.job = null
+    slot.usedAt = ++this.#uses
+  }
+}
+
+function itemOf ({ id, job }: Slot, promptTokens: number): StepItem {
+  const { work, read, next } = job!
+  if (next !== null) return { slot: id, tokens: [next], sampling: work.sampling }
+  const end = read + promptTokens
+  return { slot: id, tokens: work.prompt.slice(read, end), sampling: end === work.prompt.length ? work.sampling : null }
+}
+
+function viewOf ({ id, job, tokens }: Slot): SlotView {
+  if (job === null) return { id, busy: false, phase: 'idle', promptTokens: 0, generatedTokens: 0, cachedTokens: tokens.length }
+  return {
+    id,
+    busy: true,
+    phase: job.next === null ? 'prompt' : 'generating',
+    promptTokens: job.work.prompt.length,
+    generatedTokens: job.generated,
+    cachedTokens: job.cached
+  }
+}
+
+/** Splits `room` tokens over prompts evenly; what a short one leaves, the longer ones get. */
+export function share (room: number, wanted: readonly number[]): number[] {
+  const shares = wanted.map(() => 0)
+  const shortestFirst = wanted.map((_, i) => i).toSorted((a, b) => wanted[a]! - wanted[b]!)
+  let left = room
+  shortestFirst.forEach((i, served) => {
+    const even = Math.ceil(left / (wanted.length - served))
+    shares[i] = Math.min(wanted[i]!, even, left)
+    left -= shares[i]
+  })
+  return shares
+}

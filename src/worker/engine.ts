@@ -1,0 +1,50 @@
+/**
+ * What the scheduler needs of a model: sequences, one to a slot, that grow together by steps. Implemented on
+ * llama.cpp in llama.ts, and by a fake in the tests of the scheduler.
+ */
+export interface Engine {
+  readonly slots: number
+  /** Longest sequence in tokens. */
+  readonly contextTokens: number
+  /** Most tokens of one step, all slots together. At least `slots`. */
+  readonly batchTokens: number
+  /**
+   * Computes the items as one batch. At most one item to a slot. Never rejects: each item has its own result.
+   * A slot whose item failed has to be rewound to 0 before its next.
+   */
+  step (items: readonly StepItem[]): Promise<readonly StepResult[]>
+  /**
+   * Forgets all but the first `keep` tokens of a slot, between steps only.
+   * @returns how many are really kept: some networks cannot go back, and keep none
+   */
+  rewind (slot: number, keep: number): Promise<number>
+  /** The answer in this slot is over: forgets its sampling state, keeps its tokens. */
+  release (slot: number): void
+  /** Is this a token that ends an answer? */
+  isEnd (token: number): boolean
+}
+
+export interface StepItem {
+  readonly slot: number
+  /** What to append to the sequence: a piece of the prompt, or the token sampled last. Never empty. */
+  readonly tokens: readonly number[]
+  /** How to choose the next token, or null in the midst of a prompt. The same object throughout one answer. */
+  readonly sampling: Sampling | null
+}
+
+export type StepResult = { readonly token: number | null } | { readonly error: unknown }
+
+/** OpenAI's sampling parameters, and the two extras that local servers have. */
+export interface Sampling {
+  /** 0 takes the most likely token always. */
+  readonly temperature: number
+  readonly topP: number
+  readonly topK: number
+  readonly minP: number
+  /** 32 bits, unsigned. */
+  readonly seed: number
+  readonly frequencyPenalty: number
+  readonly presencePenalty: number
+  /** Token → what is added to its logit. */
+  readonly logitBias: ReadonlyMap<number, number>
+}

@@ -1,0 +1,217 @@
+/** The only door to node-llama-cpp (3.22.1): loads a model, computes steps, knows its vocabulary. */
+import { existsSync, readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp'
+import type { Engine, Sampling, StepItem, StepResult } from './engine.ts'
+import type { Vocabulary } from './template.ts'
+
+export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false
+
+export interface LlamaOptions {
+  readonly path: string
+  readonly gpu: Gpu
+  readonly slots: number
+  readonly contextTokens: number
+  readonly batchTokens: number
+  readonly threads: number
+  /** Tokens in the vocabulary, as the file's head says. */
+  readonly vocabularySize: number
+  readonly signal: AbortSignal
+  onProgress (fraction: number): void
+  /** Warnings and errors of the native code, one line each. */
+  log (line: string): void
+}
+
+/** @throws Error in words for an operator: no binary, no such GPU, not enough memory, not a model */
+export async function loadLlama (options: LlamaOptions): Promise<LlamaEngine> {
+  const { path, gpu, slots, contextTokens, threads, signal, onProgress } = options
+  const llama = await openLlama(options)
+  if (gpu !== 'auto' && llama.gpu !== gpu) throw new Error(`gpu ${gpu} is not available here; ${llama.gpu === false ? 'only the CPU' : llama.gpu} is.`)
+  const model = await llama.loadModel({
+    modelPath: path,
+    loadSignal: signal,
+    onLoadProgress: onProgress,
+    ...llama.gpu === false ? {} : { gpuLayers: { fitContext: { contextSize: contextTokens * slots } } }
+  })
+  const context = await model.createContext({
+    contextSize: Math.min(contextTokens, model.trainContextSize),
+    sequences: slots,
+    batchSize: Math.max(options.batchTokens, slots),
+    threads,
+    createSignal: signal,
+    // A smaller context than was asked for would be a silent change of what fits.
+    failedCreationRemedy: false
+  })
+  return new LlamaEngine(context, Math.min(contextTokens, model.trainContextSize), options.vocabularySize)
+}
+
+async function openLlama ({ gpu, threads, log }: LlamaOptions): Promise<Llama> {
+  const logger = (_level: string, message: string): void => { log(message.trim()) }
+  if (gpu === false || (gpu === 'auto' && !hasGpuDevice())) {
+    const llama = await openCpuBinary({ maxThreads: threads, logger })
+    if (llama !== null) return llama
+  }
+  const { getLlama, LlamaLogLevel } = await import('node-llama-cpp')
+  // Never builds and never downloads: a gateway must not fetch and compile code when a binary is missing.
+  return getLlama({ gpu, build: 'never', skipDownload: true, progressLogs: false, maxThreads: threads, logLevel: LlamaLogLevel.warn, logger })
+}
+
+/** Device nodes of NVIDIA, AMD and Intel on Linux, and of WSL. Elsewhere nobody can tell by looking. */
+function hasGpuDevice (): boolean {
+  if (process.platform !== 'linux') return true
+  if (['/dev/nvidiactl', '/dev/nvidia0', '/dev/kfd', '/dev/dxg'].some(existsSync)) return true
+  return existsSync('/dev/dri') && readdirSync('/dev/dri').some(name => name.startsWith('render'))
+}
+
+/**
+ * On Linux `getLlama` first loads the binary in a helper process, to survive one that crashes: 0.55 s, half of a
+ * worker's start. A worker is such a process itself, so for the CPU, where there is no second binary to fall back to,
+ * the binary is loaded at once.
+ * @returns null where it cannot be done so; `getLlama` then says why
+ */
+async function openCpuBinary (options: { maxThreads: number, logger: (level: string, message: string) => void }): Promise<Llama | null> {
+  if (process.platform !== 'linux') return null
+  const library = import.meta.resolve('node-llama-cpp')
+  const require = createRequire(library)
+  const name = `${process.platform}-${process.arch === 'arm' ? 'armv7l' : process.arch}`
+  try {
+    const folder = new URL(`../bins/${name}/`, `file://${require.resolve(`@node-llama-cpp/${name}`)}`)
+    const bindingPath = fileURLToPath(new URL('llama-addon.node', folder))
+    const module = await import(new URL('bindings/Llama.js', library).href) as { Llama: LlamaFactory }
+    // oxlint-disable-next-line no-underscore-dangle -- the library's own name for it
+    return await module.Llama._create({
+      ...options,
+      bindings: require(bindingPath),
+      bindingPath,
+      buildType: 'prebuilt',
+      buildMetadata: require(fileURLToPath(new URL('_nlcBuildMetadata.json', folder))),
+      logLevel: 'warn',
+      vramPadding: 0,
+      ramPadding: RAM_PADDING_BYTES,
+      debug: false,
+      numa: false,
+      tempDir: false
+    })
+  } catch {
+    return null
+  }
+}
+
+/** Internal of node-llama-cpp 3.22.1; `getLlama` calls it in the same way. */
+interface LlamaFactory { _create (options: Record<string, unknown>): Promise<Llama> }
+
+/** Memory that is never planned for. `getLlama` takes a quarter of the machine's, and no more than this on Linux. */
+const RAM_PADDING_BYTES = 512 * 1024 * 1024
+
+interface Lane {
+  readonly sequence: LlamaContextSequence
+  answer: AsyncGenerator<{ token: Token }, void> | null
+  /** Tokens of the answer so far, for the penalties. */
+  said: Token[]
+}
+
+export class LlamaEngine implements Engine, Vocabulary {
+  readonly slots: number
+  readonly contextTokens: number
+  readonly batchTokens: number
+  readonly vocabularySize: number
+  readonly #context: LlamaContext
+  readonly #model: LlamaModel
+  readonly #lanes: readonly Lane[]
+
+  constructor (context: LlamaContext, contextTokens: number, vocabularySize: number) {
+    this.#context = context
+    this.#model = context.model
+    this.slots = context.totalSequences
+    this.contextTokens = contextTokens
+    this.batchTokens = context.batchSize
+    this.vocabularySize = vocabularySize
+    this.#lanes = Array.from({ length: this.slots }, () => ({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, said: [] }))
+  }
+
+  /** `CPU`, `cuda`, … */
+  get device (): string { return this.#model.llama.gpu === false ? 'CPU' : this.#model.llama.gpu }
+
+  /** Of the whole process, and on the GPU. */
+  get memoryBytes (): number {
+    return process.memoryUsage.rss() + this.#model.memoryUsage.vram + this.#context.memoryUsage.vram
+  }
+
+  // All items are handed over in one tick. Left to themselves, sequences fall out of step and every batch holds one.
+  async step (items: readonly StepItem[]): Promise<readonly StepResult[]> {
+    return Promise.all(items.map(item => this.#compute(item).then(token => ({ token }), error => ({ error }))))
+  }
+
+  async #compute ({ slot, tokens, sampling }: StepItem): Promise<number | null> {
+    const lane = this.#lanes[slot]!
+    if (sampling === null) {
+      await lane.sequence.evaluateWithoutGeneratingNewTokens(tokens as Token[])
+      return null
+    }
+    // The generator appends the token that it gave last by itself.
+    lane.answer ??= lane.sequence.evaluateWithMetadata([...tokens] as Token[], {}, this.#options(sampling, lane)) as NonNullable<Lane['answer']>
+    const { value } = await lane.answer.next()
+    if (value === undefined) throw new Error('The model gave no token.')
+    lane.said.push(value.token)
+    return value.token
+  }
+
+  #options (sampling: Sampling, lane: Lane): SequenceEvaluateOptions {
+    const { temperature, topP, topK, minP, seed, frequencyPenalty, presencePenalty, logitBias } = sampling
+    const options = { temperature, topP, topK, minP, seed, yieldEogToken: true }
+    return {
+      ...options,
+      ...(frequencyPenalty !== 0 || presencePenalty !== 0) && {
+        repeatPenalty: { punishTokens: () => lane.said, maxPunishTokens: this.contextTokens, penalty: 1, frequencyPenalty, presencePenalty }
+      },
+      // TokenBias itself silently leaves out the tokens that end an answer, which callers do want to bias.
+      ...logitBias.size > 0 && {
+        tokenBias: { _tokenizer: this.#model.tokenizer, _biases: logitBias } as unknown as NonNullable<SequenceEvaluateOptions['tokenBias']>
+      }
+    }
+  }
+
+  async rewind (slot: number, keep: number): Promise<number> {
+    const { sequence } = this.#lanes[slot]!
+    if (sequence.nextTokenIndex > keep) await sequence.adaptStateToTokens(sequence.contextTokens.slice(0, keep), false)
+    return sequence.nextTokenIndex
+  }
+
+  release (slot: number): void {
+    const lane = this.#lanes[slot]!
+    void lane.answer?.return()
+    lane.answer = null
+    lane.said = []
+  }
+
+  isEnd (token: number): boolean { return this.#model.isEogToken(token as Token) }
+
+  get bosText (): string { return this.#model.tokens.bosString ?? '' }
+  get eosText (): string { return this.#model.tokens.eosString ?? '' }
+  /** The token to begin a prompt with, or null when the model wants none. */
+  get leadingToken (): number | null { return this.#model.tokens.shouldPrependBosToken ? this.#model.tokens.bos : null }
+
+  /** Texts that `tokenize` turns into control tokens. */
+  controlTexts (): string[] {
+    const texts: string[] = []
+    for (let id = 0; id < this.vocabularySize; id++) {
+      const attributes = this.#model.getTokenAttributes(id as Token)
+      if (attributes.control || attributes.unknown) texts.push(this.#model.detokenize([id as Token], true))
+    }
+    return texts.filter(text => text !== '')
+  }
+
+  isControl (token: number): boolean { return this.#model.getTokenAttributes(token as Token).control }
+
+  tokenize (text: string): number[] { return this.#model.tokenize(text, true) }
+
+  detokenize (tokens: readonly number[], before: readonly number[]): string {
+    return this.#model.detokenize(tokens as Token[], false, before as Token[])
+  }
+}
+
+const NEVER_SHIFT = {
+  size: 1,
+  strategy (): never { throw new Error('The sequence is longer than its context.') }
+}

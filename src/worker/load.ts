@@ -1,0 +1,114 @@
+/** From a file to a model that answers: checked, loaded, tried out. */
+import { statSync } from 'node:fs'
+import { sha256OfFile } from '../models/digest.ts'
+import { readGguf, type GgufHead } from '../models/gguf.ts'
+import { GatewayError } from '../errors.ts'
+import { Batch } from './batch.ts'
+import { loadLlama, type Gpu, type LlamaEngine } from './llama.ts'
+import { ChatTemplate, type Conversation } from './template.ts'
+
+export interface ModelOptions {
+  /** GGUF file. */
+  readonly model: string
+  readonly name: string
+  readonly slots: number
+  readonly contextTokens: number
+  readonly batchTokens: number
+  readonly threads: number
+  readonly gpu: Gpu
+  /** Digest that the file must have. */
+  readonly sha256?: string | undefined
+}
+
+export interface LoadEvents {
+  readonly signal: AbortSignal
+  onProgress (fraction: number): void
+  log (line: string): void
+}
+
+/** Reading the whole file for its digest, as a share of the load. */
+const DIGEST_SHARE = 0.4
+const TRIAL: Conversation = { messages: [{ role: 'user', content: 'Hi' }], tools: null, variables: {} }
+
+/** A loaded model with its tokenizer, its chat template and its scheduler. */
+export class Model {
+  readonly name: string
+  readonly batch: Batch
+  /** `fp_` and the beginning of the file's digest: the same file answers the same. */
+  readonly fingerprint: string
+  readonly #engine: LlamaEngine
+  readonly #template: ChatTemplate
+  readonly #longestTokenBytes: number
+
+  constructor (name: string, engine: LlamaEngine, head: GgufHead, sha256: string) {
+    this.name = name
+    this.fingerprint = `fp_${sha256.slice(0, 10)}`
+    this.#engine = engine
+    this.#longestTokenBytes = head.longestTokenBytes
+    this.#template = new ChatTemplate(head.chatTemplates, engine)
+    this.batch = new Batch(engine)
+  }
+
+  get slots (): number { return this.#engine.slots }
+  get contextTokens (): number { return this.#engine.contextTokens }
+  get vocabularySize (): number { return this.#engine.vocabularySize }
+  get memoryBytes (): number { return this.#engine.memoryBytes }
+  get device (): string { return this.#engine.device }
+
+  /**
+   * The prompt in tokens, with room for one token of answer at least. Nothing is ever cut off.
+   * @throws GatewayError `context_length_exceeded`
+   */
+  prompt (conversation: Conversation): number[] {
+    const texts = this.#template.render(conversation)
+    // Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone.
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+    const least = Math.ceil(bytes / Math.max(1, this.#longestTokenBytes))
+    if (least >= this.contextTokens) throw this.#tooLong(`at least ${least}`)
+    const tokens = this.#template.tokens(texts)
+    if (tokens.length >= this.contextTokens) throw this.#tooLong(String(tokens.length))
+    return tokens
+  }
+
+  /** Tokens to text that continues `before`. */
+  readonly detokenize = (tokens: readonly number[], before: readonly number[]): string => this.#engine.detokenize(tokens, before)
+
+  /** Computes one token, so that the first caller does not wait for what is set up lazily, and a broken model is found out. */
+  async tryOut (signal: AbortSignal): Promise<void> {
+    const sampling = { temperature: 0, topP: 1, topK: 1, minP: 0, seed: 0, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>() }
+    await this.batch.run({ prompt: this.prompt(TRIAL), isolation: '', sampling, maxTokens: 1, take: () => true }, { signal })
+  }
+
+  #tooLong (tokens: string): GatewayError {
+    const most = this.contextTokens
+    return new GatewayError('context_length_exceeded',
+      `The prompt has ${tokens} tokens; the context of ${this.name} holds ${most}, answer included. Send at most ${most - 1} tokens.`, { param: 'messages' })
+  }
+}
+
+/** @throws Error in words for an operator, or `signal.reason` */
+export async function loadModel (options: ModelOptions, events: LoadEvents): Promise<Model> {
+  const { model: path, slots, contextTokens, batchTokens, threads, gpu } = options
+  const head = readGguf(path)
+  if (head.splits > 1) throw new Error(`${path}: one of ${head.splits} parts; merge them into one file first.`)
+  const sha256 = await checkDigest(options, events)
+  const engine = await loadLlama({
+    path, slots, contextTokens, batchTokens, threads, gpu,
+    vocabularySize: head.vocabularySize,
+    signal: events.signal,
+    onProgress: fraction => { events.onProgress(DIGEST_SHARE + (1 - DIGEST_SHARE) * fraction) },
+    log: events.log
+  })
+  const model = new Model(options.name, engine, head, sha256)
+  await model.tryOut(events.signal)
+  return model
+}
+
+async function checkDigest ({ model: path, sha256: expected }: ModelOptions, { signal, onProgress }: LoadEvents): Promise<string> {
+  const { size } = statSync(path)
+  const sha256 = await sha256OfFile(path, { signal, onProgress: bytes => { onProgress(DIGEST_SHARE * bytes / size) } })
+  if (expected !== undefined && sha256 !== expected) {
+    throw new Error(`${path}: expected sha256 ${expected}, but the file has ${sha256}; it is damaged or another model.`)
+  }
+  return sha256
+}

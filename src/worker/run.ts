@@ -1,0 +1,147 @@
+/** The life of a worker process: load, serve, stop. */
+import { once } from 'node:events'
+import { chmodSync, rmSync } from 'node:fs'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { connect } from 'node:net'
+import { loadModel, type ModelOptions } from './load.ts'
+import type { WorkerMessage } from './protocol.ts'
+import { serveModel } from './serve.ts'
+
+export interface WorkerOptions extends ModelOptions {
+  /** Unix socket to listen on, instead of `port`. Made readable by this user alone, removed at the end. */
+  readonly socket?: string | undefined
+  /** TCP port; 0 takes a free one. */
+  readonly port?: number | undefined
+  readonly host?: string | undefined
+}
+
+/** How long answers under way may go on after SIGTERM. */
+const DRAIN_MS = 10_000
+/** sysexits.h EX_SOFTWARE: the pool tells a failed load from a crash by it. */
+const EXIT_LOAD_FAILED = 70
+/** What sun_path holds, less its end. */
+const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103
+
+/**
+ * Loads the model and answers until SIGTERM, or SIGINT where nobody spawned us, or the end of the parent.
+ * @returns the exit code. The caller exits with it at once: native memory is given back by the end of the process.
+ */
+export async function runWorker (options: WorkerOptions): Promise<number> {
+  const parent = process.send === undefined ? new Terminal(options.name) : new Parent()
+  const stop = stopRequest(options)
+  try {
+    const model = await loadModel(options, { signal: stop.signal, onProgress: fraction => { parent.loading(fraction) }, log })
+    const service = serveModel(model, log)
+    const address = await listen(service.server, options)
+    await parent.send({ kind: 'ready', contextTokens: model.contextTokens, slots: model.slots, memoryBytes: model.memoryBytes },
+      `${address}, ${model.slots} slots of ${model.contextTokens} tokens on ${model.device}`)
+    await stop.requested
+    await service.drain(AbortSignal.timeout(DRAIN_MS))
+    return 0
+  } catch (thrown) {
+    if (stop.signal.aborted) return 0
+    const message = thrown instanceof Error ? thrown.message : String(thrown)
+    await parent.send({ kind: 'failed', message }, message)
+    return EXIT_LOAD_FAILED
+  } finally {
+    removeSocket(options)
+  }
+}
+
+/** The process that spawned us. */
+class Parent {
+  #said = -1
+
+  /** Whole percents only: a loader reports far more often. */
+  loading (fraction: number): void {
+    const percent = Math.floor(Math.min(1, fraction) * 100)
+    if (percent <= this.#said) return
+    this.#said = percent
+    void this.send({ kind: 'loading', fraction: percent / 100 })
+  }
+
+  /** Resolves when the message is out, or cannot be any more. */
+  send (message: WorkerMessage, _words?: string): Promise<void> {
+    return new Promise(resolve => {
+      if (process.send === undefined || !process.connected) resolve()
+      else process.send(message, undefined, {}, () => { resolve() })
+    })
+  }
+}
+
+/** Somebody who started a worker by hand and reads standard error. */
+class Terminal {
+  readonly #name: string
+  constructor (name: string) {
+    this.#name = name
+    log(`torchgate worker: loading ${name}`)
+  }
+
+  loading (): void { /* A line per percent would be noise. */ }
+
+  async send ({ kind }: WorkerMessage, words: string): Promise<void> {
+    log(`torchgate worker: ${this.#name} ${kind === 'ready' ? 'answers on' : 'could not be loaded:'} ${words}`)
+  }
+}
+
+function stopRequest (options: WorkerOptions): { readonly requested: Promise<void>, readonly signal: AbortSignal } {
+  const controller = new AbortController()
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const stop = (): void => {
+    controller.abort(new Error('Stopped while loading.'))
+    resolve()
+  }
+  process.once('SIGTERM', stop)
+  // Ctrl-C reaches the whole process group; a pool that spawned us decides for us.
+  process.on('SIGINT', process.send === undefined ? stop : () => {})
+  process.once('disconnect', () => {
+    removeSocket(options)
+    process.exit(0)
+  })
+  return { requested: promise, signal: controller.signal }
+}
+
+/** @returns where, in words */
+async function listen (server: Server, { socket, port, host = '127.0.0.1' }: WorkerOptions): Promise<string> {
+  if (socket === undefined) {
+    server.listen(port ?? 0, host)
+    await once(server, 'listening')
+    const { address, port: actual } = server.address() as AddressInfo
+    return `http://${address}:${actual}`
+  }
+  const bytes = Buffer.byteLength(socket)
+  if (bytes > MAX_SOCKET_PATH_BYTES) throw new Error(`socket ${socket}: ${bytes} bytes are too many for the path of a socket; at most ${MAX_SOCKET_PATH_BYTES}.`)
+  await removeDeadSocket(socket)
+  // The mask, not chmod alone: between bind and chmod anybody could connect.
+  const mask = process.umask(0o177)
+  try {
+    server.listen(socket)
+    await once(server, 'listening')
+  } finally {
+    process.umask(mask)
+  }
+  chmodSync(socket, 0o600)
+  return `unix:${socket}`
+}
+
+/** A worker that was killed leaves its socket behind. One that still answers is not ours to remove. */
+async function removeDeadSocket (path: string): Promise<void> {
+  const probe = connect(path)
+  try {
+    await once(probe, 'connect')
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException
+    if (code === 'ECONNREFUSED') rmSync(path, { force: true })
+    return
+  } finally {
+    probe.destroy()
+  }
+  throw new Error(`socket ${path}: another process listens on it.`)
+}
+
+function removeSocket ({ socket }: WorkerOptions): void {
+  if (socket !== undefined) rmSync(socket, { force: true })
+}
+
+function log (line: string): void { process.stderr.write(`${line}\n`) }

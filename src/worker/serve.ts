@@ -1,0 +1,133 @@
+/** The model on HTTP: chat completions as OpenAI has them, and what the pool and an operator look at. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { GatewayError, toGatewayError } from '../errors.ts'
+import { parseBody } from '../wire/parse.ts'
+import { BodyOutlet, sendError, sendJson, StreamOutlet } from './answer.ts'
+import type { Model } from './load.ts'
+import { readRequest } from './request.ts'
+import { StopMatcher } from './stop.ts'
+import { TextOfTokens } from './text.ts'
+
+const MAX_BODY_BYTES = 16 * 1024 * 1024
+/** Longer than a pool keeps an idle connection, so that it is never the worker that closes under a request. */
+const KEEP_ALIVE_MS = 120_000
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
+
+export interface Service {
+  readonly server: Server
+  /** Refuses new calls, waits for those under way; breaks them off when `signal` aborts. */
+  drain (signal: AbortSignal): Promise<void>
+}
+
+/** @param log takes what went wrong inside, one line each, never with text of a prompt */
+export function serveModel (model: Model, log: (line: string) => void): Service {
+  let isDraining = false
+  const breakOff = new AbortController()
+  const routes = new Map<string, Handler>([
+    ['POST /v1/chat/completions', async (request, response) => {
+      if (isDraining) throw new GatewayError('draining', 'This worker is stopping.', { retryAfterS: 1 })
+      await answer(model, request, response, breakOff.signal)
+    }],
+    ['GET /v1/models', (_, response) => {
+      sendJson(response, 200, { object: 'list', data: [{ id: model.name, object: 'model', created: 0, owned_by: 'torchgate' }] })
+    }],
+    ['GET /health', (_, response) => { sendJson(response, isDraining ? 503 : 200, { status: isDraining ? 'draining' : 'ok' }) }],
+    ['GET /slots', (_, response) => { sendJson(response, 200, model.batch.view()) }],
+    ['GET /stats', (_, response) => { sendJson(response, 200, { queued: model.batch.queued, ...model.batch.stats }) }]
+  ])
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+    void handle(routes, request, response, log)
+  })
+  return {
+    server,
+    async drain (signal) {
+      isDraining = true
+      const closed = new Promise(resolve => { server.close(resolve) })
+      server.closeIdleConnections()
+      signal.addEventListener('abort', () => {
+        breakOff.abort(new GatewayError('draining', 'This worker has stopped.'))
+        setTimeout(() => { server.closeAllConnections() }, 100).unref()
+      }, { once: true })
+      await closed
+    }
+  }
+}
+
+type Routes = ReadonlyMap<string, Handler>
+
+async function handle (routes: Routes, request: IncomingMessage, response: ServerResponse, log: (line: string) => void): Promise<void> {
+  const path = (request.url ?? '').split('?', 1)[0] ?? ''
+  try {
+    const route = routes.get(`${request.method} ${path}`)
+    if (route === undefined) throw new GatewayError('unknown_route', `There is no ${request.method} ${path} here.`)
+    await route(request, response)
+  } catch (thrown) {
+    const error = toGatewayError(thrown)
+    if (error.status >= 500 && error.cause !== undefined) log(`${error.code}: ${error.cause instanceof Error ? error.cause.stack : String(error.cause)}`)
+    // A request that was not read to its end would be taken for the next one.
+    if (!request.complete && !response.headersSent) response.setHeader('connection', 'close')
+    sendError(response, error)
+  }
+}
+
+async function answer (model: Model, request: IncomingMessage, response: ServerResponse, breakOff: AbortSignal): Promise<void> {
+  const signal = AbortSignal.any([breakOff, leaving(response)])
+  const call = readRequest(parseBody(await readBody(request)), model.vocabularySize)
+  const prompt = model.prompt(call.conversation)
+  const envelope = { model: call.model, fingerprint: model.fingerprint }
+  const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
+  const text = new TextOfTokens(model.detokenize)
+  const stops = new StopMatcher(call.stops)
+  let stopped = false
+  const say = (piece: string): void => {
+    const found = stops.push(piece)
+    stopped = found.stopped
+    if (found.text !== '') outlet.text(found.text)
+  }
+  const done = await model.batch.run({
+    prompt,
+    isolation: header(request, 'x-torchgate-isolation'),
+    sampling: call.sampling,
+    maxTokens: call.maxTokens,
+    take (token) {
+      outlet.begin()
+      say(text.push(token))
+      return !stopped
+    }
+  }, { signal })
+  if (!stopped) say(text.flush())
+  if (!stopped) outlet.text(stops.flush())
+  const usage = { promptTokens: prompt.length, completionTokens: done.generatedTokens, cachedTokens: done.cachedTokens }
+  outlet.finish(stopped ? 'stop' : done.reason, usage)
+}
+
+/**
+ * Aborts when the client leaves before the answer was sent. Watches the response, not the request: for a POST the
+ * request closes as soon as its body is read.
+ */
+function leaving (response: ServerResponse): AbortSignal {
+  const controller = new AbortController()
+  response.once('close', () => {
+    if (!response.writableFinished) controller.abort(new GatewayError('client_closed', 'The client left before the answer was complete.'))
+  })
+  return controller.signal
+}
+
+async function readBody (request: IncomingMessage): Promise<Buffer> {
+  const tooLarge = new GatewayError('request_too_large', `The body is larger than ${MAX_BODY_BYTES} bytes.`)
+  if (Number(header(request, 'content-length')) > MAX_BODY_BYTES) throw tooLarge
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > MAX_BODY_BYTES) throw tooLarge
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function header (request: IncomingMessage, name: string): string {
+  const value = request.headers[name]
+  return typeof value === 'string' ? value : ''
+}

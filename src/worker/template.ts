@@ -1,0 +1,199 @@
+/**
+ * Messages to tokens, by the chat template that the model brings. The template alone may write control tokens: what
+ * users, tools and earlier answers say can never open or close a turn.
+ */
+import { randomInt } from 'node:crypto'
+import { createContext, Script } from 'node:vm'
+import { Template } from '@huggingface/jinja'
+import { GatewayError } from '../errors.ts'
+
+/** What is needed to know of a tokenizer. */
+export interface Vocabulary {
+  readonly bosText: string
+  readonly eosText: string
+  /** The token to begin a prompt with, or null when the model wants none. */
+  readonly leadingToken: number | null
+  /** Texts that `tokenize` turns into control tokens. */
+  controlTexts (): readonly string[]
+  tokenize (text: string): number[]
+}
+
+export interface Conversation {
+  readonly messages: readonly Record<string, unknown>[]
+  readonly tools: readonly unknown[] | null
+  /** Further variables for the template, as `chat_template_kwargs` of the request. */
+  readonly variables: Readonly<Record<string, unknown>>
+}
+
+const COMPILE_MS = 5000
+const RENDER_MS = 1000
+
+export class ChatTemplate {
+  readonly #plain: Compiled
+  readonly #withTools: Compiled
+  readonly #vocabulary: Vocabulary
+  readonly #controls: ControlTexts
+
+  /**
+   * @param sources by name, `default` among them; `tool_use` is taken when there are tools
+   * @throws Error when there is no template, or it is no Jinja
+   */
+  constructor (sources: ReadonlyMap<string, string>, vocabulary: Vocabulary) {
+    const source = sources.get('default')
+    if (source === undefined) throw new Error('The model has no chat template (tokenizer.chat_template), so it cannot answer chats.')
+    this.#plain = new Compiled(source)
+    const toolUse = sources.get('tool_use')
+    this.#withTools = toolUse === undefined ? this.#plain : new Compiled(toolUse)
+    this.#vocabulary = vocabulary
+    this.#controls = new ControlTexts(vocabulary.controlTexts())
+  }
+
+  /**
+   * The prompt, as texts that are tokenised one by one. It is a single text, exactly what the template wrote, unless
+   * somebody's words contain the text of a control token; then each such word is cut in two.
+   * @throws GatewayError `unsupported_value` when the template refuses the messages or takes too long
+   */
+  render ({ messages, tools, variables }: Conversation): string[] {
+    const template = tools === null ? this.#plain : this.#withTools
+    const mark = markNotIn(JSON.stringify([messages, tools, variables]))
+    const said = this.#controls.cut({ messages: template.knows('developer') ? messages : messages.map(developerAsSystem), tools, variables }, mark)
+    const rendered = template.render({
+      ...said.variables,
+      messages: said.messages,
+      ...said.tools === null ? {} : { tools: said.tools },
+      add_generation_prompt: true,
+      bos_token: this.#vocabulary.bosText,
+      eos_token: this.#vocabulary.eosText
+    })
+    return rendered.split(mark).filter(text => text !== '')
+  }
+
+  /** @param texts what `render` gave. Begins with the token that the model wants first, once. */
+  tokens (texts: readonly string[]): number[] {
+    const { leadingToken } = this.#vocabulary
+    const tokens = texts.flatMap(text => this.#vocabulary.tokenize(text))
+    return leadingToken === null || tokens[0] === leadingToken ? tokens : [leadingToken, ...tokens]
+  }
+}
+
+/** Most templates know no developer and would write its name into the prompt, where the model has never seen it. */
+function developerAsSystem (message: Record<string, unknown>): Record<string, unknown> {
+  return message['role'] === 'developer' ? { ...message, role: 'system' } : message
+}
+
+/**
+ * Cuts control texts apart, wherever they stand in what a caller sent. It would be no use to mark where contents begin
+ * and end instead: templates trim, split and quote contents, and then the marks no longer tell whose a piece is. A
+ * mark inside the dangerous word stays inside it, whatever the template does; and where there is no dangerous word,
+ * which is nearly always, the prompt is tokenised in one piece, just as the model was trained.
+ */
+class ControlTexts {
+  readonly #whole: RegExp | null
+  readonly #longest: number
+  /** The end of one content and the beginning of the next could make up a control text between them. */
+  readonly #beginnings = new Set<string>()
+  readonly #endings = new Set<string>()
+
+  constructor (texts: readonly string[]) {
+    const longestFirst = texts.filter(text => text.length > 1).toSorted((a, b) => b.length - a.length)
+    this.#whole = longestFirst.length === 0 ? null : new RegExp(longestFirst.map(literally).join('|'), 'g')
+    this.#longest = longestFirst[0]?.length ?? 0
+    for (const text of longestFirst) {
+      for (let at = 1; at < text.length; at++) {
+        this.#beginnings.add(text.slice(0, at))
+        this.#endings.add(text.slice(at))
+      }
+    }
+  }
+
+  /** A copy of `value`, every string in it (names of members too) cut by `mark` where that is needed. */
+  cut<T> (value: T, mark: string): T {
+    return this.#whole === null ? value : mapStrings(value, text => this.#cutText(text, mark)) as T
+  }
+
+  #cutText (text: string, mark: string): string {
+    let cut = this.#beginsLikeAnEnd(text) ? mark : ''
+    let from = 0
+    const whole = this.#whole!
+    // Continues one character after each find, so that overlapping control texts are all cut.
+    for (whole.lastIndex = 0; ;) {
+      const found = whole.exec(text)
+      if (found === null) break
+      whole.lastIndex = found.index + 1
+      cut += text.slice(from, whole.lastIndex) + mark
+      from = whole.lastIndex
+    }
+    return cut + text.slice(from) + (this.#endsLikeABeginning(text) ? mark : '')
+  }
+
+  #beginsLikeAnEnd (text: string): boolean {
+    for (let length = Math.min(text.length, this.#longest); length > 0; length--) {
+      if (this.#endings.has(text.slice(0, length))) return true
+    }
+    return false
+  }
+
+  #endsLikeABeginning (text: string): boolean {
+    for (let length = Math.min(text.length, this.#longest); length > 0; length--) {
+      if (this.#beginnings.has(text.slice(-length))) return true
+    }
+    return false
+  }
+}
+
+function literally (text: string): string { return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&') }
+
+/** Recursion is as deep as the body may be nested (wire/scan.ts). */
+function mapStrings (value: unknown, change: (text: string) => string): unknown {
+  if (typeof value === 'string') return change(value)
+  if (Array.isArray(value)) return value.map(item => mapStrings(item, change))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, member]) => [change(name), mapStrings(member, change)]))
+}
+
+/** Private-use characters, drawn anew for each prompt: no text can hold them on purpose, and none is refused for them. */
+function markNotIn (text: string): string {
+  for (;;) {
+    const mark = Array.from({ length: 4 }, () => String.fromCharCode(randomInt(0xE000, 0xF900))).join('')
+    if (!text.includes(mark)) return mark
+  }
+}
+
+/**
+ * A template that cannot hang the worker: compiling and rendering are ended by force when their time is over. In its
+ * second a hostile one, say with `range(10**9)`, can take some 600 MB of memory, which are then given back.
+ */
+class Compiled {
+  readonly #source: string
+  readonly #template: Template
+
+  constructor (source: string) {
+    this.#source = source
+    this.#template = within(COMPILE_MS, () => new Template(source))
+  }
+
+  knows (word: string): boolean { return this.#source.includes(word) }
+
+  render (variables: Record<string, unknown>): string {
+    try {
+      return within(RENDER_MS, () => this.#template.render(variables))
+    } catch (thrown) {
+      throw new GatewayError('unsupported_value', `The chat template of the model refuses these messages${this.#reason(thrown)}.`, { param: 'messages', cause: thrown })
+    }
+  }
+
+  /** What the template said, if it is its own fixed words: a message made up of contents must not leave the worker. */
+  #reason (thrown: unknown): string {
+    const said = thrown instanceof Error ? thrown.message : ''
+    return said !== '' && said.length < 300 && this.#source.includes(said) ? `: ${said.replace(/\.$/, '')}` : ''
+  }
+}
+
+const CALL = new Script('call()')
+const sandbox = createContext({ call: null })
+
+/** Runs `call`, and ends it by force after `ms`. The vm module is used for its timeout, not for isolation. */
+function within<T> (ms: number, call: () => T): T {
+  sandbox['call'] = call
+  return CALL.runInContext(sandbox, { timeout: ms }) as T
+}
