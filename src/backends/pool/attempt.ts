@@ -9,7 +9,7 @@ import type { Slot } from './worker.ts'
 const END_SEEN_MS = 500
 
 /** How the end of a worker looks from its connections. */
-const LOSSES: readonly ErrorCode[] = ['backend_unreachable', 'backend_interrupted', 'backend_failed']
+const LOSSES: readonly ErrorCode[] = ['backend_unreachable', 'backend_interrupted', 'backend_invalid_answer']
 
 export interface Question {
   readonly pool: string
@@ -17,13 +17,14 @@ export interface Question {
   readonly isolation: string
   readonly body: string
   readonly stream: boolean
+  readonly choices: number
   readonly timeouts: PoolConfig['timeouts']
 }
 
 /**
  * One try of one worker, whose slot the call holds already. Ends the call when the answer is consumed, fails after its
  * first content, or is left; an answer that fails before belongs to the caller of this function, and so does the call.
- * @throws GatewayError `worker_crashed` when the worker ended; else what the exchange threw
+ * @throws GatewayError `worker_crashed` when the worker ended or does not listen any more; else what the exchange threw
  */
 export async function attempt (slot: Slot, call: Call, question: Question): Promise<Answer> {
   const explain = (error: unknown) => whatHappened(error, slot, call, question.pool)
@@ -37,11 +38,11 @@ export async function attempt (slot: Slot, call: Call, question: Question): Prom
   }
 }
 
-function ask (slot: Slot, call: Call, { pool, callId, isolation, body, stream, timeouts }: Question): Promise<Answer> {
+function ask (slot: Slot, call: Call, { pool, callId, isolation, body, stream, choices, timeouts }: Question): Promise<Answer> {
   const headers = { 'content-type': 'application/json', 'x-torchgate-isolation': isolation, 'x-request-id': callId }
   const { firstTokenMs, idleMs } = timeouts
   return exchange(slot.dispatcher, { origin: 'http://worker', path: '/v1/chat/completions', headers, body }, {
-    name: `${pool}/${slot.worker}`, timeouts: { firstTokenMs, idleMs, totalMs: call.leftMs }, signal: call.signal, stream
+    name: `${pool}/${slot.worker}`, timeouts: { firstTokenMs, idleMs, totalMs: call.leftMs }, signal: call.signal, stream, choices
   })
 }
 
@@ -78,8 +79,16 @@ async function whatHappened (error: unknown, slot: Slot, call: Call, pool: strin
   const failure = toGatewayError(error)
   const isLost = !call.signal.aborted && LOSSES.includes(failure.code) && await settlesWithin(slot.ended, END_SEEN_MS)
   if (call.signal.aborted) return toGatewayError(call.signal.reason)
-  if (!isLost) return failure
-  return new GatewayError('worker_crashed', `${pool}/${slot.worker} ended while it had the call: ${slot.lastExit()}.`, { cause: failure })
+  const crashed = (how: string) => new GatewayError('worker_crashed', `${pool}/${slot.worker} ${how}.`, { cause: failure })
+  if (isLost) return crashed(`ended while it had the call: ${slot.lastExit()}`)
+  if (!isRefused(failure)) return failure
+  slot.distrust()
+  return crashed('takes no connections any more')
+}
+
+/** Nobody listens on the socket. A worker that was told to stop by somebody else than the pool looks like this. */
+function isRefused ({ cause }: GatewayError): boolean {
+  return cause instanceof Error && 'code' in cause && (cause.code === 'ECONNREFUSED' || cause.code === 'ENOENT')
 }
 
 async function settlesWithin (promise: Promise<void>, ms: number): Promise<boolean> {

@@ -132,7 +132,13 @@ class LocalPool implements Pool {
 
   #question (request: ChatRequest, { callId, isolation }: ChatOptions): Question {
     return {
-      pool: this.name, callId, isolation, body: JSON.stringify(request), stream: request.stream === true, timeouts: this.#config.timeouts
+      pool: this.name,
+      callId,
+      isolation,
+      body: JSON.stringify(request),
+      stream: request.stream === true,
+      choices: request.n ?? 1,
+      timeouts: this.#config.timeouts
     }
   }
 

@@ -34,6 +34,8 @@ export interface Slot {
   readonly ended: Promise<void>
   /** Why it ended. */
   lastExit (): string
+  /** The process lives, but does not serve: it is ended, and another one started in its place. */
+  distrust (): void
   /** Gives the place back; a second time does nothing. */
   release (): void
 }
@@ -51,6 +53,9 @@ export class PooledWorker implements Candidate {
   #starts = 0
   #takes = 0
   #timer: NodeJS.Timeout | null = null
+  #isClosing = false
+  /** The process that was ended because it did not serve. */
+  #distrusted: WorkerProcess | null = null
   #reported = ''
 
   constructor (setup: WorkerSetup) { this.#setup = setup }
@@ -102,6 +107,7 @@ export class PooledWorker implements Candidate {
       dispatcher: process.dispatcher,
       ended: process.ended,
       lastExit: () => process.lastExit,
+      distrust: () => { this.#replace(process) },
       release: () => {
         if (!isHeld) return
         isHeld = false
@@ -118,9 +124,19 @@ export class PooledWorker implements Candidate {
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
     const process = this.#process
+    this.#isClosing = true
     this.#state = process === null ? 'stopped' : 'stopping'
     this.#setup.changed()
     await process?.stop()
+  }
+
+  #replace (process: WorkerProcess): void {
+    if (this.#process !== process || this.#state !== 'ready') return
+    this.#state = 'backoff'
+    this.#distrusted = process
+    this.#log('error', 'worker does not serve and is replaced', { workerPid: process.pid })
+    void process.stop()
+    this.#setup.changed()
   }
 
   #remember (isolation: string): void {
@@ -150,7 +166,7 @@ export class PooledWorker implements Candidate {
     this.#process = null
     this.#last = process
     this.#busySlots = 0
-    if (this.#state === 'stopping') this.#state = 'stopped'
+    if (this.#isClosing) this.#state = 'stopped'
     else this.#crashed(process)
     this.#setup.changed()
   }
@@ -162,7 +178,8 @@ export class PooledWorker implements Candidate {
     const rest = restAfter(crashes, restart, Math.random())
     this.#state = rest.state
     this.#timer = setTimeout(() => { this.start(); this.#setup.changed() }, rest.waitMs)
-    observer.workerLost({ pool, model: model.name, worker, reason: process.readyAt === null ? 'load_failed' : 'crash' })
+    const reason = process.readyAt === null ? 'load_failed' : process === this.#distrusted ? 'hung' : 'crash'
+    observer.workerLost({ pool, model: model.name, worker, reason })
     setTimeout(() => { this.#report(process, crashes, rest.state) }, LAST_WORDS_MS).unref()
   }
 

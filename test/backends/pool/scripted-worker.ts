@@ -77,6 +77,7 @@ async function misbehave (how: string | null, once: string | null, signal: Abort
   if (once !== null) closeSync(openSync(once, 'w'))
   await sleep(10)
   if (how === 'crash') process.kill(process.pid, 'SIGKILL')
+  if (how === 'deaf') server.close()
   await sleep(60_000, undefined, { signal })
 }
 
