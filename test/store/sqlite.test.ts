@@ -116,6 +116,26 @@ test('a migration that fails leaves nothing behind', async t => {
   await openSqlite(path).close()
 })
 
+test('opening waits for another process that has the file for itself', async t => {
+  const folder = t.testdir()
+  const path = join(folder, 'torchgate.db')
+  const script = join(folder, 'hold.ts')
+  writeFileSync(script, `
+    import { DatabaseSync } from 'node:sqlite'
+    const db = new DatabaseSync(${JSON.stringify(path)})
+    db.exec('CREATE TABLE other (a); BEGIN EXCLUSIVE')
+    process.stdout.write('locked')
+    setTimeout(() => db.exec('COMMIT'), 300)
+  `)
+  const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exit = once(child, 'exit')
+  await once(child.stdout, 'data')
+  const store = openSqlite(path, { busyTimeoutMs: 1 })
+  t.teardown(() => store.close())
+  t.strictSame(await store.keys.list(), [])
+  t.strictSame(await exit, [0, null])
+})
+
 test('several processes open a new file at the same time and write to it', async t => {
   const folder = t.testdir()
   const script = join(folder, 'open.ts')
