@@ -32,7 +32,7 @@ function visitObject (node: Node, value: unknown, path: Path, report: Report): u
   reportUnknown(node, members, path, report)
   const known = Object.entries(node.properties ?? {}).map(([name, member]): [string, unknown] => {
     if (Object.hasOwn(members, name)) return [name, visit(member, members[name], [...path, name], report)]
-    if (member.default !== undefined) return [name, visit(member, structuredClone(member.default), [...path, name], report)]
+    if (member.default !== undefined) return [name, visit(member, member.default, [...path, name], report)]
     if (!isOptional(node, name)) report([...path, name], `missing; expected ${expected(member)}`)
     return [name, undefined]
   })

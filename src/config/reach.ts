@@ -6,7 +6,7 @@ import { LOCALITIES, type Config, type Locality, type TenantConfig } from './sch
 export function rank (locality: Locality): number { return LOCALITIES.indexOf(locality) }
 
 /** The nearer of the tenant's own boundary and that of its lowest class: no call of this tenant goes farther. */
-export function boundaryOf (tenant: TenantConfig, config: Config): Locality {
+function boundaryOf (tenant: TenantConfig, config: Config): Locality {
   const ofClass = config.policy.boundaries[tenant.class]
   return rank(ofClass) < rank(tenant.boundary) ? ofClass : tenant.boundary
 }

@@ -55,16 +55,29 @@ export function parseSource (text: string, file: string): Source {
     return { line: Math.max(1, line), column: Math.max(1, col) }
   }
   // A warning is a tag that nothing here knows: the text would silently mean something else than it says.
-  const errors = [...document.errors, ...document.warnings].slice(0, MOST_SYNTAX_PROBLEMS)
+  const errors = withoutConsequences([...document.errors, ...document.warnings])
   if (errors.length > 0) throw new ConfigError(firstOfEachLine(errors.map(error => syntaxProblem(file, error, positionOf(error.pos[0])))))
   return { value: toValue(document, file, positionOf), locate: path => positionOf(offsetOf(document, path)) }
 }
 
-function syntaxProblem (file: string, error: YAMLError, position: Position): Problem {
-  // The parser quotes the text at fault in some messages; a key could stand there.
-  const message = error.code === 'MULTIPLE_DOCS' ? 'expected one YAML document, got more' : error.message.replace(/: ".*$/su, '')
-  return { file, ...position, path: '', message: `is not valid YAML: ${message}`, severity: 'error' }
+/** Once the parser has lost the thread, everything to the end of the file is unexpected. */
+function withoutConsequences (errors: readonly YAMLError[]): YAMLError[] {
+  const lost = errors.findIndex(({ message }) => message.includes('token in YAML stream'))
+  return errors.slice(0, lost === -1 ? MOST_SYNTAX_PROBLEMS : lost + 1)
 }
+
+const OWN_WORDS: Readonly<Record<string, string>> = {
+  MULTIPLE_DOCS: 'expected one document, got more',
+  TAG_RESOLVE_FAILED: 'a tag that means nothing here; put a text that begins with ! in quotes',
+  BAD_DIRECTIVE: 'a directive that means nothing here; put a text that begins with % in quotes'
+}
+
+function syntaxProblem (file: string, error: YAMLError, position: Position): Problem {
+  return { file, ...position, path: '', message: `is not valid YAML: ${OWN_WORDS[error.code] ?? withoutQuote(error.message)}`, severity: 'error' }
+}
+
+/** The parser quotes the text at fault behind a colon, and a key could stand there. */
+function withoutQuote (message: string): string { return message.replace(/: .*$/su, '') }
 
 /** One slip makes several errors, and only the first of a line says what it was. */
 function firstOfEachLine (problems: readonly Problem[]): Problem[] {
@@ -75,7 +88,7 @@ function toValue (document: Document.Parsed, file: string, positionOf: (offset: 
   try {
     return document.toJS({ maxAliasCount: MOST_ALIASES })
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : 'cannot be read as values'
+    const message = cause instanceof Error ? withoutQuote(cause.message) : 'cannot be read as values'
     throw new ConfigError([{ file, ...positionOf(suspect(document)), path: '', message: `is not valid YAML: ${message}`, severity: 'error' }], { cause })
   }
 }

@@ -23,6 +23,11 @@ test('REDIS_URL_FILE counts as well, and a timeout in the file stays', async t =
   t.same(state.redis, { timeoutMs: 9, url: { env: 'REDIS_URL' } })
 })
 
+test('Redis from the environment waits as long as Redis from a file', async t => {
+  const file = loaded(`${SAMPLE}state: { redis: { url: { env: REDIS_URL } } }\n`).config.state
+  t.same(applyEnvironment(config, { REDIS_URL: 'redis://x' }).state, file)
+})
+
 test('every variable at fault is named', async t => {
   t.throws(() => applyEnvironment(config, { PORT: 'abc', ADMIN_PORT: '65536' }), {
     message: 'PORT: expected a number from 0 to 65535, got "abc"\nADMIN_PORT: expected a number from 0 to 65535, got "65536"'

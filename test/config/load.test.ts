@@ -120,6 +120,10 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
     'server:\n  port: [1,\n',
     'torchgate.yaml:3 is not valid YAML: Flow sequence in block collection must be sufficiently indented and end with a ]'
   ],
+  'a brace too many, once': [
+    change('  - name: openai\n', '  } name: openai\n'),
+    'torchgate.yaml:6 is not valid YAML: Unexpected flow-map-end token in YAML stream'
+  ],
   'the same member twice': [
     `${SAMPLE}server:\n  port: 1\n  port: 2\n`,
     'torchgate.yaml:24 is not valid YAML: Map keys must be unique'
@@ -130,15 +134,15 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
   ],
   'two documents': [
     `${SAMPLE}---\nserver: {}\n`,
-    'torchgate.yaml:22 is not valid YAML: expected one YAML document, got more'
+    'torchgate.yaml:22 is not valid YAML: expected one document, got more'
   ],
   'a tag that means nothing here': [
     change('{ env: OPENAI_API_KEY }', '!vault secret'),
-    'torchgate.yaml:10 is not valid YAML: Unresolved tag: !vault'
+    'torchgate.yaml:10 is not valid YAML: a tag that means nothing here; put a text that begins with ! in quotes'
   ],
   'an alias of nothing': [
     `${SAMPLE}server: *none\n`,
-    'torchgate.yaml:22 is not valid YAML: Unresolved alias (the anchor must be set before the alias): none'
+    'torchgate.yaml:22 is not valid YAML: Unresolved alias (the anchor must be set before the alias)'
   ],
   'a merge of what is no map': [
     `${SAMPLE}server:\n  <<: 3\n`,
@@ -162,7 +166,9 @@ test('no message repeats what may be a key', async t => {
     `${SAMPLE}state: { redis: { url: "redis://:hunter2@host" } }\n`, `${SAMPLE}server: { port: "redis://:hunter2@host" }\n`,
     change('    locality: cloud', '    locality: cloud\n    headers: { authorization: Bearer hunter2 }'),
     change('    locality: cloud', '    locality: cloud\n    headers: { x-a: "hunter2\\n" }'),
-    `${SAMPLE}key: "hunter2" "hunter2"\n`, `${SAMPLE}} hunter2\n`
+    ...['!hunter2', '!<hunter2', '!hunter2! x', '!a!hunter2 x', '*hunter2', '|hunter2', '@hunter2', '`hunter2', '%hunter2', '"a" hunter2', '} hunter2', '"\\hunter2"', '- hunter2', 'a: hunter2']
+      .map(written => change('{ env: OPENAI_API_KEY }', written)),
+    `%hunter2\n---\n${SAMPLE}`, `${SAMPLE}} hunter2\n`, `${SAMPLE}hunter2\n`
   ]) {
     const lines = problemsOf(text)
     t.ok(lines.length > 0, text)
