@@ -35,14 +35,19 @@ export function stateContract (name: string, open: (t: Test) => Promise<Rig>, op
 
   promise('names the bucket with the longest wait, which suffices exactly then', async (t, { replicas: [state], pass }) => {
     const quick = { key: 'tenant:{acme}:requests', refillPerS: 1000 }
-    const slow = { refillPerS: 10 }
+    const slow = { refillPerS: 2 }
     await state.take([bucket(10, quick), bucket(10, slow)], [])
     const short = await state.take([bucket(5, quick), bucket(1, slow)], [])
     t.match(short, { granted: false, key: 'tenant:{acme}:tokens', retryAfterS: Number })
     const { retryAfterS } = short as Take & { retryAfterS: number }
-    t.ok(retryAfterS > 0.01 && retryAfterS <= 0.1, `${retryAfterS} s`)
+    t.ok(retryAfterS > 0.01 && retryAfterS <= 0.5, `${retryAfterS} s`)
     await pass(retryAfterS * 1000)
     t.match(await state.take([bucket(5, quick), bucket(1, slow)], []), { granted: true })
+  })
+
+  promise('names a bucket rather than a hold when both are short, because somebody knows how long it takes', async (t, { replicas: [state] }) => {
+    await state.take([bucket(10)], [hold('a', { capacity: 1 })])
+    t.match(await state.take([bucket(1)], [hold('b', { capacity: 1 })]), { granted: false, key: 'tenant:{acme}:tokens', retryAfterS: Number })
   })
 
   promise('refills up to the capacity and no further', async (t, { replicas: [state], pass }) => {
@@ -71,14 +76,14 @@ export function stateContract (name: string, open: (t: Test) => Promise<Rig>, op
   })
 
   promise('charges beyond zero, and the debt has to refill first', async (t, { replicas: [state], pass }) => {
-    const quick = { refillPerS: 100 }
-    await state.take([bucket(10, quick)], [])
-    await state.give([refund(-10, quick)], [])
-    const short = await state.take([bucket(0, quick)], [])
+    const slow = { refillPerS: 20 }
+    await state.take([bucket(10, slow)], [])
+    await state.give([refund(-10, slow)], [])
+    const short = await state.take([bucket(0, slow)], [])
     t.match(short, { granted: false, key: 'tenant:{acme}:tokens' })
     t.ok(short.remaining[0]! < -5 && short.remaining[0]! >= -10, `level ${short.remaining[0]}`)
-    await pass(110)
-    t.match(await state.take([bucket(0, quick)], []), { granted: true })
+    await pass(510)
+    t.match(await state.take([bucket(0, slow)], []), { granted: true })
   })
 
   promise('keeps no more than a capacity that was lowered', async (t, { replicas: [state] }) => {
@@ -102,12 +107,12 @@ export function stateContract (name: string, open: (t: Test) => Promise<Rig>, op
   })
 
   promise('forgets a hold that nobody renews', async (t, { replicas: [state], pass }) => {
-    const brief = { ttlMs: 100 }
+    const brief = { ttlMs: 300 }
     await state.take([], [hold('killed', brief)])
     await state.take([], [hold('long', brief)])
-    await pass(60)
+    await pass(200)
     await state.renew([hold('long', brief)])
-    await pass(60)
+    await pass(200)
     t.match(await state.take([], [hold('a')]), { granted: true }, 'the place of the killed one is free')
     t.match(await state.take([], [hold('b')]), { granted: false }, 'the renewed one still has its own')
     await state.give([], [hold('killed', brief)])

@@ -35,6 +35,32 @@ test('redis: every key expires by itself, a bucket when it is full and places wh
   t.same(await server.ask('KEYS', '*'), [], 'a full bucket and free places need no key')
 })
 
+test('redis: a server clock that went back an hour refills nothing and loses nothing', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const state = new RedisState({ url: server.url, timeoutMs: 2_000 })
+  t.teardown(() => state.close())
+  await state.opened
+  // What a take of 50 an hour ahead has left behind.
+  await server.ask('SET', 'torchgate:tenant:{acme}:tokens', `10 ${Date.now() + 3_600_000}`)
+  t.match(await state.take([perMinute(11)], []), { granted: false, retryAfterS: 1, remaining: [10] })
+  t.match(await state.take([perMinute(10)], []), { granted: true, remaining: [0] })
+  await sleep(50)
+  const { remaining } = await state.take([perMinute(10)], [])
+  t.ok(remaining[0]! > 0.04 && remaining[0]! < 1, `refills from now on: ${remaining[0]}`)
+})
+
+test('redis: holds that have expired do not pile up', { skip }, async t => {
+  const server = await RedisServer.start(t)
+  const state = new RedisState({ url: server.url, timeoutMs: 2_000 })
+  t.teardown(() => state.close())
+  await state.opened
+  await state.take([], [place('long')])
+  await state.take([], [{ ...place('brief'), ttlMs: 10 }])
+  await sleep(20)
+  await state.take([], [place('next')])
+  t.equal(await server.ask('ZCARD', 'torchgate:tenant:{acme}:concurrency'), 2)
+})
+
 test('redis: one take stays on one node of a cluster', { skip }, async t => {
   const server = await RedisServer.start(t, { settings: ['--cluster-enabled', 'yes'] })
   await server.ask('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
