@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { TenantConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import type { KeyRow, KeyStore } from '../store/store.ts'
-import { isSecretOf, maskOf, parseKey, type ParsedKey } from './keys.ts'
+import { isSecretOf, KEY_LENGTH, maskOf, parseKey, type ParsedKey } from './keys.ts'
 import { Recent } from './recent.ts'
 import type { Principal, Tenants } from './tenants.ts'
 
@@ -37,7 +37,7 @@ export function createTenants (options: TenantsOptions): Tenants {
     const asked = now()
     try {
       const row = await keys.find(id)
-      const checked = isSecretOf(row?.hmac ?? null, pepper, secret) ? toChecked(row as KeyRow, byName, asked) : unknownAt(asked)
+      const checked = isSecretOf(row?.hmac ?? null, pepper, secret) ? toChecked(row as KeyRow, byName, asked) : unknownAt(id, asked)
       // What was good and no longer is must not be remembered as good for when the store is away.
       good.delete(digest)
       ;(checked.principal === null ? bad : good).set(digest, checked)
@@ -62,13 +62,17 @@ export function createTenants (options: TenantsOptions): Tenants {
   return {
     async authenticate (credential) {
       if (credential === undefined || credential === '') throw missing()
+      // Before the hash, so that junk of any size costs nothing.
+      if (credential.length !== KEY_LENGTH) throw malformed()
+      const digest = hash('sha256', credential, 'base64url')
+      const at = now()
+      const remembered = good.get(digest) ?? bad.get(digest)
+      if (remembered !== undefined && isWithin(cacheTtlMs, remembered.askedAt, at) && isWithin(STORE_LOSS_MS, remembered.confirmedAt, at)) {
+        return judge(remembered, at)
+      }
       const key = parseKey(credential)
       if (key === null) throw malformed()
-      const digest = hash('sha256', credential, 'base64url')
-      const remembered = good.get(digest) ?? bad.get(digest)
-      const isFresh = remembered !== undefined && isWithin(cacheTtlMs, remembered.askedAt, now()) &&
-        isWithin(STORE_LOSS_MS, remembered.confirmedAt, now())
-      return judge(isFresh ? remembered : await shared(digest, key), key.id, now())
+      return judge(await shared(digest, key), now())
     },
     byName: name => byName.get(name) ?? null
   }
@@ -76,6 +80,7 @@ export function createTenants (options: TenantsOptions): Tenants {
 
 /** What the store said of one key. */
 interface Checked {
+  readonly id: string
   /** Null: refused, for the reason in `refusal`. */
   readonly principal: Principal | null
   readonly refusal: string
@@ -91,17 +96,17 @@ function toChecked (row: KeyRow, byName: ReadonlyMap<string, TenantConfig>, at: 
   const tenant = byName.get(row.tenant)
   const refusal = row.revokedAt !== null ? 'was revoked.' : tenant === undefined ? 'belongs to a tenant that is no longer configured.' : ''
   const principal = refusal !== '' || tenant === undefined ? null : { tenant, keyId: row.id, scopes: row.scopes }
-  return { principal, refusal, expiresAt: row.expiresAt?.getTime() ?? Infinity, confirmedAt: at, askedAt: at }
+  return { id: row.id, principal, refusal, expiresAt: row.expiresAt?.getTime() ?? Infinity, confirmedAt: at, askedAt: at }
 }
 
 /** An unknown id and a wrong secret look the same from outside. */
-function unknownAt (at: number): Checked {
-  return { principal: null, refusal: 'is not a key of this gateway.', expiresAt: Infinity, confirmedAt: at, askedAt: at }
+function unknownAt (id: string, at: number): Checked {
+  return { id, principal: null, refusal: 'is not a key of this gateway.', expiresAt: Infinity, confirmedAt: at, askedAt: at }
 }
 
-function judge (checked: Checked, id: string, at: number): Principal {
-  if (checked.principal === null) throw invalid(id, checked.refusal)
-  if (checked.expiresAt <= at) throw invalid(id, 'has expired.')
+function judge (checked: Checked, at: number): Principal {
+  if (checked.principal === null) throw invalid(checked.id, checked.refusal)
+  if (checked.expiresAt <= at) throw invalid(checked.id, 'has expired.')
   return checked.principal
 }
 

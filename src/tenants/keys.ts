@@ -9,7 +9,8 @@ const PREFIX = 'tg_live_'
 const ID_LENGTH = 12
 const SECRET_LENGTH = 32
 const CHECKSUM_LENGTH = 6
-const KEY_LENGTH = PREFIX.length + ID_LENGTH + 1 + SECRET_LENGTH + 1 + CHECKSUM_LENGTH
+/** Of every key, exactly. */
+export const KEY_LENGTH = PREFIX.length + ID_LENGTH + 1 + SECRET_LENGTH + 1 + CHECKSUM_LENGTH
 const SHAPE = /^tg_live_([0-9A-Za-z]{12})_([0-9A-Za-z]{32})_([0-9A-Za-z]{6})$/
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 

@@ -12,7 +12,7 @@ export interface LedgerOptions {
   readonly onError: (error: GatewayError) => void
   /** Longest time a row waits in memory while the store is well. */
   readonly flushMs?: number
-  /** Rows of one append; as many waiting rows start one at once. */
+  /** Rows of one append; as many waiting rows start one at once. SQLite holds the event loop for about 2 ms per 100. */
   readonly maxRows?: number
   /** Rows in memory. */
   readonly maxBacklog?: number
@@ -66,7 +66,7 @@ class LedgerWriter {
   #closing: Promise<void> | null = null
 
   constructor (usage: UsageStore, options: LedgerOptions) {
-    const { spool, onError, flushMs = 1000, maxRows = 500, maxBacklog = 100_000, maxSpoolBytes = 1_073_741_824, closeMs = 5000 } = options
+    const { spool, onError, flushMs = 1000, maxRows = 100, maxBacklog = 100_000, maxSpoolBytes = 1_073_741_824, closeMs = 5000 } = options
     this.#usage = usage
     this.#spool = new Spool(spool, maxSpoolBytes)
     this.#onError = onError

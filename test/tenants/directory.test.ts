@@ -181,13 +181,13 @@ test('a remembered key costs microseconds', async t => {
   const { tenants, issue } = surroundings()
   const { key } = await issue()
   let each = Infinity
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 50; round++) {
     const started = performance.now()
-    for (let call = 0; call < 4000; call++) await tenants.authenticate(key)
-    each = Math.min(each, (performance.now() - started) * 1e6 / 4000)
+    for (let call = 0; call < 500; call++) await tenants.authenticate(key)
+    each = Math.min(each, (performance.now() - started) * 1e6 / 500)
   }
   t.comment(`${each.toFixed(0)} ns`)
-  // 2,500 ns when measured alone; the bound leaves room for a busy machine.
+  // About 1,500 ns when measured alone; the bound leaves room for a busy machine.
   t.ok(each < 25_000, `${each} ns`)
 })
 
