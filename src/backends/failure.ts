@@ -54,7 +54,7 @@ export function broken (name: string, thrown: unknown, { began, connectMs }: { b
     return new GatewayError('backend_timeout', `${name} did not connect ${within}.`, options)
   }
   if (began) return new GatewayError('backend_interrupted', `${name} broke off in the middle of its answer (${code}).`, options)
-  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') {
+  if (code.startsWith('HPE_') || code === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW') {
     return new GatewayError('backend_invalid_answer', `${name} answered something that is not HTTP/1.1 (${code}).`, options)
   }
   return new GatewayError('backend_unreachable', `${name} cannot be reached: ${REASONS[code] ?? code}.`, options)
@@ -151,7 +151,7 @@ export function retryAfterS (headers: Headers, now: number): number | null {
   const value = headers['retry-after']
   const seconds = numberOf(value)
   if (seconds !== null) return capped(seconds)
-  const date = typeof value === 'string' ? Date.parse(value) : NaN
+  const date = typeof value === 'string' && /^[A-Za-z]{3},/.test(value) ? Date.parse(value) : NaN
   return Number.isNaN(date) ? null : capped((date - now) / 1000)
 }
 

@@ -139,17 +139,16 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
 
   #probe (): void {
     try {
-      const frame = this.#read()
-      if (frame === null) return
-      this.#preface.push(frame)
-      this.#prefaceBytes += frame.length
-      if (this.#prefaceBytes > MAX_PREFACE_BYTES) throw this.#invalid(`sent ${MAX_PREFACE_BYTES} bytes without content`)
-      if (!this.#beginsIn(frame)) {
-        if (this.#isOver) throw this.#invalid('ended its answer without content')
+      for (let frame = this.#read(); frame !== null; frame = this.#read()) {
+        this.#preface.push(frame)
+        this.#prefaceBytes += frame.length
+        if (this.#prefaceBytes > MAX_PREFACE_BYTES) throw this.#invalid(`sent ${MAX_PREFACE_BYTES} bytes without content`)
+        if (!this.#beginsIn(frame)) continue
+        this.#isCommitted = true
+        this.#source.commit()
         return
       }
-      this.#isCommitted = true
-      this.#source.commit()
+      if (this.#isOver) throw this.#invalid('ended its answer without content')
     } catch (error) {
       this.#stop()
       this.#source.refuse(toGatewayError(error))
@@ -220,7 +219,6 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
       this.#reported = found.error
       this.#raw = []
       if (found.start === 0) return this.#readEnd()
-      this.#schedule()
       return frame.subarray(0, found.start)
     }
     if (isDone(frame)) this.#finish()
