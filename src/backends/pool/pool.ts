@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import { mkdtempSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { LocalModelConfig, PoolConfig } from '../../config/schema.ts'
 import { GatewayError } from '../../errors.ts'
@@ -14,6 +14,9 @@ import { attempt, type Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
 import type { ModelStatus, PoolObserver, PoolStatus } from './status.ts'
 import { PooledWorker, type PoolLog } from './worker.ts'
+
+/** `.ts` here, `.js` in the package. */
+const WORKER = fileURLToPath(new URL(`../../worker/main${extname(import.meta.url)}`, import.meta.url))
 
 /** A call whose workers died this often is believed to be what kills them. */
 const MAX_TRIES = 2
@@ -112,7 +115,7 @@ class LocalPool implements Pool {
 
   #model (model: LocalModelConfig): PooledModel {
     const { name: pool, queue, restart, timeouts } = this.#config
-    const { observer, entry = fileURLToPath(new URL('../../worker/main.ts', import.meta.url)), log = () => undefined } = this.#options
+    const { observer, entry = WORKER, log = () => undefined } = this.#options
     const changed = () => { admission.changed(); this.#events.emit('change') }
     const socketPath = () => join(this.#folder, `${this.#processes++}.sock`)
     const workers = Array.from({ length: model.workers }, (_, at) => new PooledWorker({

@@ -90,7 +90,7 @@ export class WorkerProcess {
         stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: environmentOf(this.#plan.model)
       })
       keepTrack(child)
-      child.on('error', error => { if (child.pid === undefined) this.#end(error.message) })
+      child.on('error', ({ message }) => { if (child.pid === undefined) this.#end(message); else this.#events.said(message) })
       child.on('exit', (code, signal) => { this.#end(signal ?? `exit ${code}`) })
       child.on('message', message => { this.#hear(message) })
       child.stderr?.setEncoding('utf8').on('data', (text: string) => { this.#read(text) })

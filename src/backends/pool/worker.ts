@@ -34,7 +34,7 @@ export interface Slot {
   readonly ended: Promise<void>
   /** Why it ended. */
   lastExit (): string
-  /** The process lives, but does not serve: it is ended, and another one started in its place. */
+  /** The process lives, but takes no calls: it is ended once its running ones are over, and another one started in its place. */
   distrust (): void
   /** Gives the place back; a second time does nothing. */
   release (): void
@@ -54,7 +54,7 @@ export class PooledWorker implements Candidate {
   #takes = 0
   #timer: NodeJS.Timeout | null = null
   #isClosing = false
-  /** The process that was ended because it did not serve. */
+  /** The process that is to be ended because it takes no calls. */
   #distrusted: WorkerProcess | null = null
   #reported = ''
 
@@ -82,7 +82,6 @@ export class PooledWorker implements Candidate {
     this.#timer = null
     this.#starts++
     this.#state = 'starting'
-    this.#loaded = null
     this.#served.clear()
     const { entry, model, loadMs, socketPath } = this.#setup
     this.#process = new WorkerProcess({ entry, model, loadMs, socketPath: socketPath() }, {
@@ -114,6 +113,7 @@ export class PooledWorker implements Candidate {
         // The slots of a process that has ended went with it.
         if (this.#process === process) this.#busySlots--
         released()
+        this.#endReplaced()
         this.#setup.changed()
       }
     }
@@ -134,9 +134,13 @@ export class PooledWorker implements Candidate {
     if (this.#process !== process || this.#state !== 'ready') return
     this.#state = 'backoff'
     this.#distrusted = process
-    this.#log('error', 'worker does not serve and is replaced', { workerPid: process.pid })
-    void process.stop()
+    this.#log('error', 'worker takes no calls and is replaced', { workerPid: process.pid })
+    this.#endReplaced()
     this.#setup.changed()
+  }
+
+  #endReplaced (): void {
+    if (this.#process !== null && this.#process === this.#distrusted && this.#busySlots === 0) void this.#process.stop()
   }
 
   #remember (isolation: string): void {

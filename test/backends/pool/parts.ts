@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { createPool, type Pool, type PoolOptions } from '../../../src/backends/pool/pool.ts'
-import type { WorkerStatus } from '../../../src/backends/pool/status.ts'
+import type { PoolObserver, WorkerStatus } from '../../../src/backends/pool/status.ts'
 import type { LocalModelConfig, PoolConfig } from '../../../src/config/schema.ts'
 import type { Answer } from '../../../src/wire/answer.ts'
 import type { ChatRequest } from '../../../src/wire/chat.ts'
@@ -30,6 +30,9 @@ export function configOf ({ models = [{}], queue, timeouts, restart }: PoolParts
     restart: { backoffMs: 10, maxBackoffMs: 50, quarantineAfter: 5, windowMs: 60_000, quarantineMs: 60_000, ...restart }
   }
 }
+
+const nothing = (): void => {}
+export const NOBODY: PoolObserver = { workerLost: nothing, workerReady: nothing, queueLeft: nothing, admissionRejected: nothing }
 
 export interface Opened {
   readonly pool: Pool
@@ -91,6 +94,12 @@ export async function until (isTrue: () => boolean, what: string, ms = 5000): Pr
 
 export const busySlots = (pool: Pool): number =>
   pool.status().models.flatMap(({ workers }) => workers).reduce((sum, { busySlots: busy }) => sum + busy, 0)
+
+/** @throws Error when there is no process: a signal to 0 would reach this one and all its kin */
+export function kill (worker: WorkerStatus | undefined, signal: NodeJS.Signals): void {
+  if (worker === undefined || worker.pid === null) throw new Error('no process to kill')
+  process.kill(worker.pid, signal)
+}
 
 export function isAlive (pid: number | null): boolean {
   if (pid === null) return false

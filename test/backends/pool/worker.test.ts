@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'tap'
-import { ask, isAlive, openPool, openReady, textOf, until } from './parts.ts'
+import { ask, isAlive, kill, openPool, openReady, textOf, until } from './parts.ts'
 
 test('a model that cannot be loaded is tried again, given up, and says so once', async t => {
   const { pool, workers, events, lines } = openPool(t, { models: [{ path: 'missing.gguf' }], restart: { quarantineAfter: 3 } })
@@ -48,7 +48,7 @@ test('a load that takes too long is cut off', async t => {
 test('a good worker works on when another one of its model is given up', async t => {
   const { pool, workers } = await openReady(t, { models: [{ workers: 2, slots: 1 }], restart: { quarantineAfter: 1 } })
   await until(() => workers().every(({ state }) => state === 'ready'), 'both workers ready')
-  process.kill(workers()[0]?.pid ?? 0, 'SIGSEGV')
+  kill(workers()[0], 'SIGSEGV')
   await until(() => workers()[0]?.state === 'quarantined', 'quarantined')
   t.match(workers()[0], { lastExit: 'SIGSEGV' })
   t.match(pool.availability('m'), { state: 'ready', freeSlots: 1 })
