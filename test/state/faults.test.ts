@@ -76,6 +76,11 @@ class Gateway {
 
   async usesRedis (): Promise<boolean> { return eventually(() => !this.state.degraded) }
   async isDegraded (): Promise<boolean> { return eventually(() => this.state.degraded) }
+  async fails (how: RegExp): Promise<boolean> {
+    const bucket = { key: 'tenant:{other}:tokens', capacity: 10, refillPerS: 1, cost: 1 }
+    return eventually(() => this.redis.take([bucket], []).then(() => false, (error: Error) => how.test(error.message)))
+  }
+
   async places (): Promise<unknown> { return this.server.ask('ZCARD', PLACES) }
   stop (): void { clearInterval(this.#load) }
 
@@ -162,7 +167,8 @@ underLoad('a read-only replica: calls are counted here until it is a primary aga
   await gateway.server.ask('REPLICAOF', '127.0.0.1', '1')
   t.ok(await gateway.isDegraded())
   await sleep(300)
-  said(t, gateway, ['up: connected', /^down: READONLY/])
+  t.ok(await gateway.fails(/READONLY/))
+  t.ok(gateway.changes.filter(change => change.includes('READONLY')).length <= 1, 'one line, though it connects again and again')
   await gateway.server.ask('REPLICAOF', 'NO', 'ONE')
   t.ok(await gateway.usesRedis())
 })
@@ -171,9 +177,9 @@ underLoad('out of memory: calls are counted here until there is some', {}, async
   await gateway.redis.opened
   await gateway.server.ask('CONFIG', 'SET', 'maxmemory', '1')
   t.ok(await gateway.isDegraded())
+  t.ok(await gateway.fails(/OOM/))
   await gateway.server.ask('CONFIG', 'SET', 'maxmemory', '0')
   t.ok(await gateway.usesRedis())
-  said(t, gateway, ['up: connected', /^down: OOM/, 'up: it answers again'])
 })
 
 underLoad('onLoss refuse: calls are refused at once while Redis is away, and served again when it is back', { onLoss: 'refuse' }, async (t, gateway) => {
