@@ -97,7 +97,8 @@ export class Batch {
   async run (work: Work, { signal }: { signal: AbortSignal }): Promise<Done> {
     signal.throwIfAborted()
     const most = QUEUE_PER_SLOT * this.#slots.length
-    if (this.#queue.length >= most) {
+    const free = this.#slots.filter(slot => slot.job === null).length
+    if (this.#queue.length - free >= most) {
       throw new GatewayError('backend_overloaded', `All ${this.#slots.length} slots are busy and ${most} calls wait already.`, { retryAfterS: 1 })
     }
     const job: Job = { work, signal, done: Promise.withResolvers(), read: 0, cached: 0, generated: 0, next: null }

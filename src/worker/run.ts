@@ -92,7 +92,8 @@ function stopRequest (options: WorkerOptions): { readonly requested: Promise<voi
     controller.abort(new Error('Stopped while loading.'))
     resolve()
   }
-  process.once('SIGTERM', stop)
+  // Not `once`: signal-exit, deep in node-llama-cpp, ends the process when it finds no other listener left.
+  process.on('SIGTERM', stop)
   // Ctrl-C reaches the whole process group; a pool that spawned us decides for us.
   process.on('SIGINT', process.send === undefined ? stop : () => {})
   process.once('disconnect', () => {

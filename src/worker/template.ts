@@ -56,10 +56,10 @@ export class ChatTemplate {
   render ({ messages, tools, variables }: Conversation): string[] {
     const template = tools === null ? this.#plain : this.#withTools
     const mark = markNotIn(JSON.stringify([messages, tools, variables]))
-    const said = this.#controls.cut({ messages: template.knows('developer') ? messages : messages.map(developerAsSystem), tools, variables }, mark)
+    const said = this.#controls.cut({ messages, tools, variables }, mark)
     const rendered = template.render({
       ...said.variables,
-      messages: said.messages,
+      messages: said.messages.map((message, i) => ({ ...message, role: template.role(messages[i]?.['role']) })),
       ...said.tools === null ? {} : { tools: said.tools },
       add_generation_prompt: true,
       bos_token: this.#vocabulary.bosText,
@@ -74,11 +74,6 @@ export class ChatTemplate {
     const tokens = texts.flatMap(text => this.#vocabulary.tokenize(text))
     return leadingToken === null || tokens[0] === leadingToken ? tokens : [leadingToken, ...tokens]
   }
-}
-
-/** Most templates know no developer and would write its name into the prompt, where the model has never seen it. */
-function developerAsSystem (message: Record<string, unknown>): Record<string, unknown> {
-  return message['role'] === 'developer' ? { ...message, role: 'system' } : message
 }
 
 /**
@@ -106,13 +101,18 @@ class ControlTexts {
     }
   }
 
-  /** A copy of `value`, every string in it (names of members too) cut by `mark` where that is needed. */
+  /** A copy of `value`, every string and every name of a member in it cut by `mark` where that is needed. */
   cut<T> (value: T, mark: string): T {
-    return this.#whole === null ? value : mapStrings(value, text => this.#cutText(text, mark)) as T
+    if (this.#whole === null) return value
+    return mapStrings(value, text => this.#cutEdges(text, mark), name => this.#cutWhole(name, mark)) as T
   }
 
-  #cutText (text: string, mark: string): string {
-    let cut = this.#beginsLikeAnEnd(text) ? mark : ''
+  #cutEdges (text: string, mark: string): string {
+    return (this.#beginsLikeAnEnd(text) ? mark : '') + this.#cutWhole(text, mark) + (this.#endsLikeABeginning(text) ? mark : '')
+  }
+
+  #cutWhole (text: string, mark: string): string {
+    let cut = ''
     let from = 0
     const whole = this.#whole!
     // Continues one character after each find, so that overlapping control texts are all cut.
@@ -123,7 +123,7 @@ class ControlTexts {
       cut += text.slice(from, whole.lastIndex) + mark
       from = whole.lastIndex
     }
-    return cut + text.slice(from) + (this.#endsLikeABeginning(text) ? mark : '')
+    return cut + text.slice(from)
   }
 
   #beginsLikeAnEnd (text: string): boolean {
@@ -144,11 +144,11 @@ class ControlTexts {
 function literally (text: string): string { return text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&') }
 
 /** Recursion is as deep as the body may be nested (wire/scan.ts). */
-function mapStrings (value: unknown, change: (text: string) => string): unknown {
-  if (typeof value === 'string') return change(value)
-  if (Array.isArray(value)) return value.map(item => mapStrings(item, change))
+function mapStrings (value: unknown, text: (text: string) => string, name: (name: string) => string): unknown {
+  if (typeof value === 'string') return text(value)
+  if (Array.isArray(value)) return value.map(item => mapStrings(item, text, name))
   if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, member]) => [change(name), mapStrings(member, change)]))
+  return Object.fromEntries(Object.entries(value).map(([key, member]) => [name(key), mapStrings(member, text, name)]))
 }
 
 /** Private-use characters, drawn anew for each prompt: no text can hold them on purpose, and none is refused for them. */
@@ -172,7 +172,8 @@ class Compiled {
     this.#template = within(COMPILE_MS, () => new Template(source))
   }
 
-  knows (word: string): boolean { return this.#source.includes(word) }
+  /** Most templates know no developer and would write its name into the prompt, where the model has never seen it. */
+  role (role: unknown): unknown { return role === 'developer' && !this.#source.includes('developer') ? 'system' : role }
 
   render (variables: Record<string, unknown>): string {
     try {

@@ -1,0 +1,282 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { test } from 'tap'
+import { GatewayError } from '../../src/errors.ts'
+import { Batch, share, type Done, type Work } from '../../src/worker/batch.ts'
+import type { Engine, Sampling, StepItem, StepResult } from '../../src/worker/engine.ts'
+
+const SAMPLING: Sampling = { temperature: 1, topP: 1, topK: 40, minP: 0, seed: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map() }
+const END = -1
+
+/** Answers every prompt with 1000, 1001, …; computes a step only when the test says so; checks what it is asked. */
+class FakeEngine implements Engine {
+  readonly slots: number
+  readonly contextTokens = 400
+  readonly batchTokens: number
+  readonly steps: (readonly StepItem[])[] = []
+  readonly held: number[][]
+  readonly released: number[] = []
+  /** Token to end an answer after this many. */
+  answerTokens = Infinity
+  canRewind = true
+  failing: unknown = null
+  clock = 0
+  msPerToken = 0
+  #gate = Promise.withResolvers<void>()
+  #isOpen = true
+
+  constructor (slots: number, batchTokens = 64) {
+    this.slots = slots
+    this.batchTokens = batchTokens
+    this.held = Array.from({ length: slots }, () => [])
+  }
+
+  hold (): void { this.#isOpen = false }
+
+  /** Lets one step through and waits until the scheduler has asked for the next, or has nothing to do. */
+  async pass (): Promise<void> {
+    const gate = this.#gate
+    this.#gate = Promise.withResolvers()
+    gate.resolve()
+    for (let i = 0; i < 6; i++) await turn()
+  }
+
+  async step (items: readonly StepItem[]): Promise<readonly StepResult[]> {
+    this.steps.push(items)
+    if (!this.#isOpen) await this.#gate.promise
+    await turn()
+    return items.map(item => {
+      if (this.failing !== null) return { error: this.failing }
+      const held = this.held[item.slot]!
+      held.push(...item.tokens)
+      this.clock += item.tokens.length * this.msPerToken
+      if (item.sampling === null) return { token: null }
+      const said = held.filter(token => token >= 1000).length
+      return { token: said >= this.answerTokens ? END : 1000 + said }
+    })
+  }
+
+  async rewind (slot: number, keep: number): Promise<number> {
+    await turn()
+    this.held[slot]!.length = this.canRewind ? Math.min(keep, this.held[slot]!.length) : 0
+    return this.held[slot]!.length
+  }
+
+  release (slot: number): void { this.released.push(slot) }
+  isEnd (token: number): boolean { return token === END }
+}
+
+const prompt = (length: number, start = 0): number[] => Array.from({ length }, (_, i) => start + i)
+
+function work (changes: Partial<Work> & { said?: number[] } = {}): Work {
+  const { said, ...rest } = changes
+  return { prompt: prompt(4), isolation: '', sampling: SAMPLING, maxTokens: 3, take: token => { said?.push(token); return true }, ...rest }
+}
+
+function run (batch: Batch, changes: Parameters<typeof work>[0] = {}, signal = new AbortController().signal): Promise<Done> {
+  return batch.run(work(changes), { signal })
+}
+
+const tokensOf = (items: readonly StepItem[]): number => items.reduce((sum, item) => sum + item.tokens.length, 0)
+
+test('an answer is the sampled tokens, up to the most that are wanted', async t => {
+  const said: number[] = []
+  const engine = new FakeEngine(1)
+  t.strictSame(await run(new Batch(engine), { said }), { reason: 'length', cachedTokens: 0, generatedTokens: 3 })
+  t.strictSame(said, [1000, 1001, 1002])
+  t.strictSame(engine.held[0], [0, 1, 2, 3, 1000, 1001], 'the last token is not computed: nobody needs what follows it')
+})
+
+test('an answer ends at the token that ends it, which is not counted', async t => {
+  const engine = new FakeEngine(1)
+  engine.answerTokens = 2
+  const said: number[] = []
+  t.strictSame(await run(new Batch(engine), { said, maxTokens: 50 }), { reason: 'stop', cachedTokens: 0, generatedTokens: 2 })
+  t.strictSame(said, [1000, 1001])
+})
+
+test('an answer ends when its taker wants no more', async t => {
+  const done = await run(new Batch(new FakeEngine(1)), { maxTokens: 50, take: token => token < 1004 })
+  t.strictSame(done, { reason: 'stop', cachedTokens: 0, generatedTokens: 5 })
+})
+
+test('an answer ends where the context ends', async t => {
+  const engine = new FakeEngine(1)
+  const done = await run(new Batch(engine), { prompt: prompt(390), maxTokens: 32_000 })
+  t.strictSame(done, { reason: 'length', cachedTokens: 0, generatedTokens: 10 })
+  t.ok(engine.held[0]!.length < engine.contextTokens)
+})
+
+test('answers under way share every step', async t => {
+  const engine = new FakeEngine(4)
+  const batch = new Batch(engine)
+  await Promise.all(Array.from({ length: 4 }, (_, i) => run(batch, { prompt: prompt(3, i * 100), maxTokens: 20 })))
+  t.equal(engine.steps.length, 20)
+  t.ok(engine.steps.every(items => items.length === 4), 'each step holds all four')
+  t.strictSame(batch.stats, { steps: 20, sequences: 80, promptTokens: 12, cachedTokens: 0, generatedTokens: 80, computeMs: batch.stats.computeMs })
+})
+
+test('a long prompt is read in the room that answers leave, and never stops them', async t => {
+  const engine = new FakeEngine(3, 32)
+  const batch = new Batch(engine)
+  const chat = run(batch, { maxTokens: 12 })
+  await turn()
+  const long = run(batch, { prompt: prompt(300, 100), maxTokens: 1 })
+  await Promise.all([chat, long])
+  const reading = engine.steps.filter(items => items.some(item => item.tokens.length > 1 && item.tokens[0]! >= 100 && item.tokens[0]! < 1000))
+  t.ok(reading.length >= 10, `read in ${reading.length} pieces`)
+  t.ok(engine.steps.every(items => tokensOf(items) <= 32), 'no step is larger than the batch')
+  t.ok(engine.steps.slice(1, 12).every(items => items.some(item => item.tokens[0]! >= 1000 || item.tokens[0] === 0)), 'the chat has a token in each step')
+  const sampled = reading.map(items => items.find(item => item.tokens[0]! >= 100 && item.tokens[0]! < 1000)!.sampling)
+  t.ok(sampled.slice(0, -1).every(sampling => sampling === null) && sampled.at(-1) !== null, 'only the last piece is sampled')
+})
+
+test('pieces of prompts become as small as it takes to keep a step short', async t => {
+  const engine = new FakeEngine(1, 512)
+  engine.msPerToken = 0.5
+  const batch = new Batch(engine, () => engine.clock)
+  await run(batch, { prompt: prompt(390), maxTokens: 1 })
+  const sizes = engine.steps.map(tokensOf)
+  t.equal(sizes[0], 128)
+  t.ok(sizes.at(-2)! < 80, `pieces of ${sizes.join(', ')} tokens at 0.5 ms each`)
+  engine.msPerToken = 0.001
+  for (let i = 1; i < 8; i++) await run(batch, { prompt: prompt(390, i * 1000), maxTokens: 1, isolation: String(i) })
+  t.equal(tokensOf(engine.steps.at(-1)!), 390, 'and large again when the machine is fast')
+})
+
+test('waiting calls are answered in the order they came', async t => {
+  const engine = new FakeEngine(1)
+  const batch = new Batch(engine)
+  const order: string[] = []
+  await Promise.all(['a', 'b', 'c'].map((name, i) => run(batch, { prompt: prompt(3, i * 100) }).then(() => order.push(name))))
+  t.strictSame(order, ['a', 'b', 'c'])
+})
+
+test('more calls than the queue holds are refused, not kept', async t => {
+  const engine = new FakeEngine(2)
+  engine.hold()
+  const batch = new Batch(engine)
+  const controller = new AbortController()
+  const kept = Array.from({ length: 10 }, () => run(batch, {}, controller.signal))
+  await turn()
+  t.equal(batch.queued, 8)
+  await t.rejects(run(batch), { code: 'backend_overloaded', status: 503 })
+  controller.abort(new Error('over'))
+  for (const call of kept) await t.rejects(call, { message: 'over' })
+  t.equal(batch.queued, 0)
+  await engine.pass()
+})
+
+test('a call that is cancelled while it waits leaves the queue at once and is never computed', async t => {
+  const engine = new FakeEngine(1)
+  engine.hold()
+  const batch = new Batch(engine)
+  const first = run(batch, { maxTokens: 1 })
+  const controller = new AbortController()
+  const second = run(batch, { prompt: prompt(4, 100) }, controller.signal)
+  await turn()
+  controller.abort(new GatewayError('client_closed', 'gone'))
+  await t.rejects(second, { code: 'client_closed' })
+  t.equal(batch.queued, 0)
+  await engine.pass()
+  await first
+  t.equal(engine.steps.length, 1)
+})
+
+test('a cancelled answer frees its slot after the step under way, and the next call takes it', async t => {
+  for (const [phase, tokens] of [['prompt', 300], ['generating', 4]] as const) {
+    const engine = new FakeEngine(1, 32)
+    engine.hold()
+    const batch = new Batch(engine)
+    const controller = new AbortController()
+    const cancelled = run(batch, { prompt: prompt(tokens), maxTokens: 300 }, controller.signal)
+    await turn()
+    await engine.pass()
+    await engine.pass()
+    t.equal(batch.view()[0]!.phase, phase)
+    const next = run(batch, { maxTokens: 1, isolation: 'next' })
+    controller.abort(new Error('cancelled'))
+    await t.rejects(cancelled, { message: 'cancelled' })
+    const before = engine.steps.length
+    await engine.pass()
+    t.strictSame(engine.steps[before]?.[0]?.tokens, prompt(4), 'the step after belongs to the next call')
+    await engine.pass()
+    await next
+    t.notOk(batch.view()[0]!.busy)
+  }
+})
+
+test('what is cancelled is kept for the next prompt, exactly as far as it was computed', async t => {
+  const engine = new FakeEngine(1, 32)
+  const controller = new AbortController()
+  const batch = new Batch(engine)
+  const cancelled = run(batch, { prompt: prompt(200), maxTokens: 3, take: () => { controller.abort(new Error('x')); return true } }, controller.signal)
+  await t.rejects(cancelled, { message: 'x' })
+  t.equal((await run(batch, { prompt: prompt(200), maxTokens: 1 })).cachedTokens, 199)
+})
+
+test('a prompt that continues an answer computes only what is new', async t => {
+  const engine = new FakeEngine(2)
+  const batch = new Batch(engine)
+  await run(batch, { prompt: prompt(50), maxTokens: 5 })
+  const done = await run(batch, { prompt: [...prompt(50), 1000, 1001, 1002, 1003, 7, 8, 9], maxTokens: 1 })
+  t.equal(done.cachedTokens, 54)
+  t.strictSame(engine.steps.at(-1)![0]!.tokens, [7, 8, 9])
+})
+
+test('the same prompt of another isolation domain is computed anew, and its slot forgets the first', async t => {
+  const engine = new FakeEngine(1)
+  const batch = new Batch(engine)
+  await run(batch, { prompt: prompt(50), isolation: 'acme' })
+  t.equal((await run(batch, { prompt: prompt(50), isolation: 'umbrella' })).cachedTokens, 0)
+  t.equal((await run(batch, { prompt: prompt(50), isolation: 'acme' })).cachedTokens, 0)
+  t.equal((await run(batch, { prompt: prompt(50), isolation: 'acme' })).cachedTokens, 49)
+})
+
+test('a model that cannot go back computes the whole prompt and says so', async t => {
+  const engine = new FakeEngine(1)
+  engine.canRewind = false
+  const batch = new Batch(engine)
+  await run(batch, { prompt: prompt(50) })
+  t.equal((await run(batch, { prompt: prompt(50) })).cachedTokens, 0)
+  t.strictSame(engine.held[0]!.slice(0, 50), prompt(50))
+})
+
+test('a failed computation fails its call, and what the slot held is not trusted again', async t => {
+  const engine = new FakeEngine(1)
+  const batch = new Batch(engine)
+  await run(batch, { prompt: prompt(50) })
+  engine.failing = new Error('Eval has failed')
+  await t.rejects(run(batch, { prompt: prompt(50) }), { code: 'backend_failed', cause: { message: 'Eval has failed' } })
+  engine.failing = null
+  t.equal((await run(batch, { prompt: prompt(50) })).cachedTokens, 0)
+})
+
+test('a taker that throws fails its own call alone', async t => {
+  const batch = new Batch(new FakeEngine(2))
+  const good = run(batch, { maxTokens: 5 })
+  await t.rejects(run(batch, { prompt: prompt(3, 100), take: () => { throw new Error('reader is gone') } }), { message: 'reader is gone' })
+  t.equal((await good).generatedTokens, 5)
+})
+
+test('a slot shows what it is doing', async t => {
+  const engine = new FakeEngine(1, 32)
+  engine.hold()
+  const batch = new Batch(engine)
+  const call = run(batch, { prompt: prompt(40), maxTokens: 2 })
+  await turn()
+  t.strictSame(batch.view(), [{ id: 0, busy: true, phase: 'prompt', promptTokens: 40, generatedTokens: 0, cachedTokens: 0 }])
+  await engine.pass()
+  await engine.pass()
+  t.strictSame(batch.view(), [{ id: 0, busy: true, phase: 'generating', promptTokens: 40, generatedTokens: 1, cachedTokens: 0 }])
+  await engine.pass()
+  await call
+  t.strictSame(batch.view(), [{ id: 0, busy: false, phase: 'idle', promptTokens: 0, generatedTokens: 0, cachedTokens: 41 }])
+})
+
+test('room is shared evenly, and what a short prompt leaves the longer ones get', async t => {
+  t.strictSame(share(30, [10, 10, 10]), [10, 10, 10])
+  t.strictSame(share(30, [100, 4, 100]), [13, 4, 13])
+  t.strictSame(share(2, [5, 5, 5]).reduce((a, b) => a + b), 2)
+  t.strictSame(share(64, []), [])
+  t.strictSame(share(64, [10]), [10])
+})
