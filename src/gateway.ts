@@ -7,7 +7,7 @@ import type { Backend } from './backends/backend.ts'
 import { createOpenAIBackend } from './backends/openai.ts'
 import { createPool, type Pool } from './backends/pool/pool.ts'
 import { modelRoutes, patternAllows } from './config/resolve.ts'
-import type { Config } from './config/schema.ts'
+import type { BackendConfig, Config } from './config/schema.ts'
 import { resolveSecret } from './config/secrets.ts'
 import type { GatewayError } from './errors.ts'
 import { createEgress } from './egress/dialer.ts'
@@ -69,12 +69,14 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const startedAt = new Date()
   const log = opened.own(createLog({ level: config.log.level }))
   const pools: Pool[] = []
-  const metrics = metricsOf(config, () => pools.map(pool => pool.status()))
+  const backends = new Map<string, Backend>()
+  const metrics = metricsOf(config, backends, () => pools.map(pool => pool.status()))
   // Workers first: they load while the rest is built.
   const egress = opened.own(egressOf(config))
-  const backends = backendsOf(config, env, { egress, metrics, log })
-  for (const backend of backends.values()) {
+  for (const [index, backendConfig] of config.backends.entries()) {
+    const backend = backendOf(backendConfig, `backends[${index}]`, env, { egress, metrics, log })
     opened.own({ close: () => backend.close(AbortSignal.abort()) })
+    backends.set(backend.name, backend)
     if (isPool(backend)) pools.push(backend)
   }
   const store = opened.own(openSqlite(join(config.dataDir, 'torchgate.db')))
@@ -168,15 +170,13 @@ function isPool (backend: Backend): backend is Pool {
   return 'status' in backend
 }
 
-function backendsOf (config: Config, env: NodeJS.ProcessEnv, parts: { egress: Egress, metrics: Metrics, log: Log }): Map<string, Backend> {
+function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv, parts: { egress: Egress, metrics: Metrics, log: Log }): Backend {
   const { egress, metrics, log } = parts
-  return new Map(config.backends.map((backend, index): [string, Backend] => {
-    if (backend.kind === 'pool') {
-      return [backend.name, createPool(backend, { observer: metrics.observer, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })]
-    }
-    const apiKey = backend.apiKey === undefined ? null : resolveSecret(backend.apiKey, { path: `backends[${index}].apiKey`, env })
-    return [backend.name, createOpenAIBackend(backend, { dial: (origin, boundary) => egress.dial(origin, boundary), apiKey })]
-  }))
+  if (config.kind === 'pool') {
+    return createPool(config, { observer: metrics.observer, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
+  }
+  const apiKey = config.apiKey === undefined ? null : resolveSecret(config.apiKey, { path: `${path}.apiKey`, env })
+  return createOpenAIBackend(config, { dial: (origin, boundary) => egress.dial(origin, boundary), apiKey })
 }
 
 function egressOf (config: Config): Egress {
@@ -200,13 +200,18 @@ function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics, log:
   return new FallbackState(primary, new MemoryState(), { onLoss: config.limits.onStateLoss })
 }
 
-function metricsOf (config: Config, pools: () => ReturnType<Pool['status']>[]): Metrics {
+/** @param backends filled in after this; read at each scrape */
+function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, pools: () => ReturnType<Pool['status']>[]): Metrics {
   const localities = new Map(config.backends.map(backend => [backend.name, backend.kind === 'pool' ? 'local' as const : backend.locality]))
-  const targets = new Map(config.models.flatMap(({ targets: listed }) => listed.map(({ backend, model }) => [`${backend}/${model}`, localities.get(backend)!] as const)))
+  const targets = new Map(config.models.flatMap(({ targets: listed }) => listed.map(target => [`${target.backend}/${target.model}`, target] as const)))
   return createMetrics({
     tenants: config.tenants.map(({ name }) => name),
     models: config.models.map(({ name }) => name),
-    targets: [...targets].map(([target, locality]) => ({ target, locality })),
+    targets: [...targets].map(([target, { backend, model }]) => ({
+      target,
+      locality: localities.get(backend)!,
+      up: () => backends.get(backend)?.availability(model).state !== 'down'
+    })),
     pools,
     version: VERSION
   })

@@ -29,7 +29,7 @@ program.command('worker')
   .option('--context-tokens <number>', 'longest prompt plus answer', count, 4096)
   .option('--batch-tokens <number>', 'tokens computed in one step', count, 512)
   .option('--threads <number>', 'CPU threads', count, 1)
-  .option('--gpu <kind>', 'auto, cuda, vulkan, metal or false', 'auto')
+  .option('--gpu <kind>', 'auto, cuda, vulkan, metal or false', kind => kind === 'false' ? false : kind, 'auto')
   .option('--sha256 <hex>', 'digest the file must have')
   .action(async options => (await import('./cli/worker.ts')).worker(options))
 

@@ -3,6 +3,7 @@ import { checkFiles } from '../config/check.ts'
 import { defaultConfig } from '../config/defaults.ts'
 import { adoptConfig, loadConfig, type LoadedConfig } from '../config/load.ts'
 import { ConfigError } from '../config/problems.ts'
+import { checkSecrets } from '../config/secrets.ts'
 import { BUILTIN_MODEL } from '../models/builtin.ts'
 
 export interface ConfigurationOptions {
@@ -37,8 +38,8 @@ function flags ({ host, port, adminPort }: ConfigurationOptions): NodeJS.Process
   }
 }
 
-/** Before a start: the files the configuration names are there. */
-export function assertFiles (loaded: LoadedConfig): void {
-  const problems = checkFiles(loaded.config).map(finding => loaded.place(finding))
+/** Before a start: the files and secrets that the configuration names are there. */
+export function assertSurroundings (loaded: LoadedConfig, env: NodeJS.ProcessEnv): void {
+  const problems = [...checkFiles(loaded.config), ...checkSecrets(loaded.config, env)].map(finding => loaded.place(finding))
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
 }

@@ -1,6 +1,6 @@
 import { ConfigError, problemLine } from '../config/problems.ts'
 import { openGateway, type Gateway } from '../gateway.ts'
-import { assertFiles, configurationFor, type ConfigurationOptions } from './configuration.ts'
+import { assertSurroundings, configurationFor, type ConfigurationOptions } from './configuration.ts'
 import { welcome } from './welcome.ts'
 
 /**
@@ -12,7 +12,7 @@ export async function start (options: ConfigurationOptions, env: NodeJS.ProcessE
   try {
     const loaded = configurationFor(options, env)
     for (const warning of loaded.warnings) say(problemLine(warning))
-    assertFiles(loaded)
+    assertSurroundings(loaded, env)
     const gateway = await openGateway(loaded.config, { env, revision: loaded.revision })
     stopOnSignals(gateway, stopping)
     say(welcome(gateway, loaded))

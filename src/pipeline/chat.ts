@@ -78,9 +78,10 @@ function note (plan: Plan, { record }: Call): void {
   record.rejected = plan.rejected.map(({ candidate, reason }) => ({ target: candidate.label, reason }))
 }
 
-/** Capacity comes back by itself, so the caller is told when to ask again; policy does not. */
+/** Capacity and health come back by themselves, so the caller is told when to ask again; what policy forbids stays forbidden. */
 function noTarget (plan: Plan): GatewayError {
-  const full = plan.rejected.some(({ reason }) => reason === 'no_capacity')
-  if (full) return new GatewayError('backend_overloaded', 'Every permitted target is at capacity.', { retryAfterS: 1 })
-  return new GatewayError('no_eligible_target', `No permitted target can take this call (${why(plan)}).`)
+  const reasons = new Set(plan.rejected.map(({ reason }) => reason))
+  if (reasons.has('no_capacity')) return new GatewayError('backend_overloaded', 'Every permitted target is at capacity.', { retryAfterS: 1 })
+  if (reasons.has('data_class')) return new GatewayError('no_eligible_target', `No permitted target can take this call (${why(plan)}).`)
+  return new GatewayError('backend_unavailable', `Every target of the model is down (${why(plan)}).`, { retryAfterS: 2 })
 }

@@ -19,7 +19,7 @@ test('clients', { timeout: 60_000 }, async t => {
 
   await t.test('the OpenAI SDK: an answer, with usage', async t => {
     const { data: answer, response } = await client.chat.completions.create(ask('What is the capital of France?')).withResponse()
-    t.equal(answer.choices[0]!.message.content, 'Paris')
+    t.equal(answer.choices[0]!.message.content, 'The capital of France is Paris.')
     t.equal(answer.choices[0]!.finish_reason, 'stop')
     t.equal(answer.usage!.total_tokens, answer.usage!.prompt_tokens + answer.usage!.completion_tokens)
     t.match(answer.id, /^chatcmpl-/)
@@ -48,18 +48,18 @@ test('clients', { timeout: 60_000 }, async t => {
   await t.test('the Vercel AI SDK, whole and streamed', async t => {
     const provider = createOpenAICompatible({ name: 'torchgate', baseURL: `${running.url}/v1`, apiKey: await running.key('default') })
     const { text, usage } = await generateText({ model: provider('pilot'), prompt: 'What is the capital of France?', temperature: 0 })
-    t.equal(text, 'Paris')
+    t.equal(text, 'The capital of France is Paris.')
     t.ok(usage.totalTokens! > 0)
     let streamed = ''
     for await (const part of streamText({ model: provider('pilot'), prompt: 'What is the capital of France?', temperature: 0 }).textStream) streamed += part
-    t.equal(streamed, 'Paris')
+    t.equal(streamed, 'The capital of France is Paris.')
   })
 
   await t.test('curl', async t => {
     const { stdout } = await promisify(execFile)('curl', ['-sS', `${running.url}/v1/chat/completions`,
       '-H', `Authorization: bearer ${await running.key('default')}`, '-H', 'Content-Type: application/json',
       '-d', JSON.stringify(ask('What is the capital of France?'))])
-    t.equal(JSON.parse(stdout).choices[0].message.content, 'Paris')
+    t.equal(JSON.parse(stdout).choices[0].message.content, 'The capital of France is Paris.')
   })
 
   await t.test('models are listed as this key may call them', async t => {
@@ -73,7 +73,7 @@ test('clients', { timeout: 60_000 }, async t => {
 
   await t.test('stop, max_tokens, seed', async t => {
     const stopped = await client.chat.completions.create({ ...ask('Count from 1 to 10'), stop: ' 5' })
-    t.equal(stopped.choices[0]!.message.content, '1 2 3 4')
+    t.equal(stopped.choices[0]!.message.content, '1, 2, 3, 4,')
     t.equal(stopped.choices[0]!.finish_reason, 'stop')
     const short = await client.chat.completions.create({ ...ask('Count from 1 to 10'), max_completion_tokens: 3 })
     t.equal(short.usage!.completion_tokens, 3)

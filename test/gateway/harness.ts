@@ -81,8 +81,8 @@ export async function startGateway (t: Test, yaml: string, env: NodeJS.ProcessEn
     metric: async (name, labels = {}) => seriesOf(await (await fetch(`${gateway.adminUrl}/metrics`)).text(), name, labels),
     async records (count) {
       for (let tries = 0; tries < 250; tries++) {
-        const { calls } = await admin<{ calls: Recorded[] }>('/admin/v1/calls/recent')
-        if (calls.length >= count) return calls
+        const { data } = await admin<{ data: Recorded[] }>('/admin/v1/calls/recent')
+        if (data.length >= count) return data.toReversed()
         await wait(20)
       }
       throw new Error(`There were not ${count} records after 5 s.`)

@@ -1,5 +1,4 @@
 /** Where calls go, and where they never do. */
-import OpenAI from 'openai'
 import { test } from 'tap'
 import { ask, eventually, pilotPool, readAll, startGateway } from './harness.ts'
 import { startProvider } from './provider.ts'
@@ -37,7 +36,7 @@ test('two tenants, one public name, two ways', { timeout: 60_000 }, async t => {
     const before = cloud.seen.bytes
     for (const claimed of [undefined, 'public', 'restricted']) {
       const { data, response } = await closed.chat.completions.create(ask('What is the capital of France?', 'chat'), claimed === undefined ? {} : { headers: { 'x-torchgate-class': claimed } }).withResponse()
-      t.equal(data.choices[0]!.message.content, 'Paris')
+      t.equal(data.choices[0]!.message.content, 'The capital of France is Paris.')
       t.equal(response.headers.get('x-torchgate-why'), 'class=restricted;boundary=local;order=listed;eligible=1/2;skip=cloud/big:data_class')
     }
     t.equal(cloud.seen.bytes, before)
@@ -46,13 +45,13 @@ test('two tenants, one public name, two ways', { timeout: 60_000 }, async t => {
   await t.test('a caller may raise the class of one call', async t => {
     const before = cloud.seen.bytes
     const { data } = await open.chat.completions.create(ask('What is the capital of France?', 'chat'), { headers: { 'x-torchgate-class': 'confidential' } }).withResponse()
-    t.equal(data.choices[0]!.message.content, 'Paris')
+    t.equal(data.choices[0]!.message.content, 'The capital of France is Paris.')
     t.equal(cloud.seen.bytes, before)
     await t.rejects(open.chat.completions.create(ask('Hi', 'chat'), { headers: { 'x-torchgate-class': 'top-secret' } }), { status: 400, code: 'invalid_value' })
   })
 
   await t.test('nearest first', async t => {
-    t.equal((await open.chat.completions.create(ask('What is the capital of France?', 'near'))).choices[0]!.message.content, 'Paris')
+    t.equal((await open.chat.completions.create(ask('What is the capital of France?', 'near'))).choices[0]!.message.content, 'The capital of France is Paris.')
   })
 
   await t.test('explain says the same, without sending anything', async t => {
@@ -73,11 +72,11 @@ test('two tenants, one public name, two ways', { timeout: 60_000 }, async t => {
     cloud.kill()
     for (let call = 0; call < 8; call++) {
       const { data, response } = await open.chat.completions.create(ask('What is the capital of France?', 'chat')).withResponse()
-      t.equal(data.choices[0]!.message.content, 'Paris')
+      t.equal(data.choices[0]!.message.content, 'The capital of France is Paris.')
       t.equal(response.headers.get('x-torchgate-target'), 'pool/pilot')
     }
     t.ok(await running.metric('torchgate_fallbacks_total', { from: 'cloud/big', to: 'pool/pilot' }) >= 1)
-    await t.rejects(open.chat.completions.create(ask('Hi', 'only-cloud')), OpenAI.InternalServerError)
+    await t.rejects(open.chat.completions.create(ask('Hi', 'only-cloud')), { status: 503, code: 'backend_unavailable' })
   })
 })
 
@@ -89,7 +88,7 @@ test('fallback before the first content is unseen, after it is an error', { time
 
   for (const behave of [{ do: 'status', status: 500 }, { do: 'status', status: 429 }, { do: 'status', status: 401 }, { do: 'hang' }, { do: 'break', after: 0 }] as const) {
     cloud.behave = behave
-    t.same(await stream(), { text: 'Paris', finish: 'stop' }, JSON.stringify(behave))
+    t.same(await stream(), { text: 'The capital of France is Paris.', finish: 'stop' }, JSON.stringify(behave))
   }
   cloud.behave = { do: 'break', after: 2 }
   // The pause after many failures may still be on.

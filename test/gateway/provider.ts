@@ -52,7 +52,8 @@ async function answer (provider: Provider, request: IncomingMessage, response: S
   const { behave } = provider
   if (behave.do === 'hang') return
   if (behave.do === 'status') {
-    response.writeHead(behave.status, { 'content-type': 'application/json', ...behave.headers }).end(JSON.stringify(behave.body ?? { error: { message: 'No.', type: 'server_error', code: null, param: null } }))
+    const body = behave.body ?? { error: { message: 'No.', type: 'server_error', code: null, param: null } }
+    response.writeHead(behave.status, { 'content-type': 'application/json', ...behave.headers }).end(JSON.stringify(body))
     return
   }
   const words = behave.do === 'answer' ? behave.words ?? ['from ', 'the ', 'cloud'] : Array.from({ length: behave.after + 1 }, () => 'word ')
@@ -66,7 +67,12 @@ async function stream (response: ServerResponse, words: readonly string[], behav
   send([{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }])
   for (const [index, content] of words.entries()) {
     if (response.destroyed) return
-    if (behave.do === 'break' && index === behave.after) { response.destroy(); return }
+    if (behave.do === 'break' && index === behave.after) {
+      // What was written before has to arrive, or nothing was sent at all.
+      if (behave.after > 0) await wait(50)
+      response.destroy()
+      return
+    }
     send([{ index: 0, delta: { content }, finish_reason: null }])
     if (behave.do === 'answer' && behave.gapMs !== undefined) await wait(behave.gapMs)
   }

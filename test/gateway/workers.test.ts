@@ -31,7 +31,7 @@ tenants: [{ name: default }]
   t.ok(status().workers[0]!.pid !== victim)
   t.equal(await running.metric('torchgate_worker_restarts_total'), 1)
   t.ok(await running.metric('torchgate_output_tokens_total') >= before, 'no counter fell')
-  t.equal((await client.chat.completions.create(ask('What is the capital of France?'))).choices[0]!.message.content, 'Paris')
+  t.equal((await client.chat.completions.create(ask('What is the capital of France?'))).choices[0]!.message.content, 'The capital of France is Paris.')
 })
 
 test('a worker that dies before the first content costs the caller nothing', { timeout: 60_000 }, async t => {
@@ -43,6 +43,6 @@ tenants: [{ name: default }]
   const client = await running.client('default')
   process.kill(running.gateway.pools[0]!.status().models[0]!.workers[0]!.pid!, 'SIGKILL')
   const { data, response } = await client.chat.completions.create(ask('What is the capital of France?')).withResponse()
-  t.equal(data.choices[0]!.message.content, 'Paris')
+  t.equal(data.choices[0]!.message.content, 'The capital of France is Paris.')
   t.equal(response.status, 200)
 })
