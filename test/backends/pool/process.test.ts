@@ -1,5 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'tap'
 import { configOf, isAlive, openReady, until } from './parts.ts'
@@ -25,7 +28,11 @@ for (const end of ['process.exit(3)', 'process.kill(process.pid, \'SIGKILL\')'])
       const pool = createPool(${JSON.stringify(configOf({ models: [{ path }] }))}, { observer, entry: ${JSON.stringify(entry)} })
       await pool.whenReady(AbortSignal.timeout(10_000))
       process.stdout.write(String(pool.status().models[0].workers[0].pid), () => { ${end} })`
-    const gateway = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const TMPDIR = mkdtempSync(join(tmpdir(), 'gateway-'))
+    t.teardown(() => { rmSync(TMPDIR, { recursive: true }) })
+    const gateway = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+      stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, TMPDIR }
+    })
     let output = ''
     gateway.stdout.on('data', (bytes: Buffer) => { output += bytes.toString() })
     await once(gateway, 'close')

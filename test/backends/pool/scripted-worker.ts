@@ -24,7 +24,7 @@ const LOADS: Record<string, () => void | Promise<void>> = {
   'failed-but-stays.gguf': () => { process.send?.({ kind: 'failed', message: 'stuck' }); return new Promise(() => {}) },
   'abort.gguf': () => { console.error('GGML_ASSERT: bad block'); process.abort() },
   'stubborn.gguf': () => { process.on('SIGTERM', () => {}); process.removeAllListeners('disconnect') },
-  'flags.gguf': () => { console.error(JSON.stringify({ flags, environment: process.env })) }
+  'flags.gguf': () => { console.error(JSON.stringify({ flags, names: Object.keys(process.env), threads: process.env['UV_THREADPOOL_SIZE'] })) }
 }
 
 process.send?.({ kind: 'loading', fraction: 0.5 })
