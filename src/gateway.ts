@@ -87,7 +87,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     spool: join(config.dataDir, 'usage-spool.jsonl'),
     onError: error => log.logger.error({ err: error }, 'usage rows wait for the store')
   }))
-  const state = opened.own(stateOf(config, env, metrics, log))
+  const state = opened.own(await stateOf(config, env, metrics, log))
   const limits = opened.own(limitsOn(state, { onError: error => log.logger.error({ err: error }, 'a lease could not be settled') }))
   const recent = createRecent()
   const services: Services = {
@@ -186,7 +186,7 @@ function egressOf (config: Config): Egress {
   return createEgress({ destinations, domainNetworks: config.egress.domainNetworks })
 }
 
-function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics, log: Log): SharedState {
+async function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics, log: Log): Promise<SharedState> {
   const { redis } = config.state
   if (redis === undefined) return new MemoryState()
   const primary = new RedisState({
@@ -197,6 +197,8 @@ function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics, log:
       log.logger[up ? 'info' : 'warn']({ up, why }, up ? 'Redis answers' : 'Redis is away')
     }
   })
+  // Otherwise the calls of the first moment would be counted here, though Redis is there.
+  await primary.opened
   return new FallbackState(primary, new MemoryState(), { onLoss: config.limits.onStateLoss })
 }
 
