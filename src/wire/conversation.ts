@@ -62,7 +62,6 @@ function assistantSays (value: unknown): Fault | null {
   const calls = message['tool_calls'] as unknown[] | undefined
   if (calls?.length === 0) delete message['tool_calls']
   const content = message['content']
-  if (typeof content === 'string') return null
   if ((content === undefined || content === null) && saysOtherwise(message)) return null
   if (content === undefined) return missing('content')
   const fault = assistantContent(content)

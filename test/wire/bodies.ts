@@ -152,6 +152,7 @@ export const BODIES: Record<string, Body> = {
       }
     }
   },
+  'openai, plain text asked for': { model: 'm', messages: [{ role: 'user', content: 'x' }], response_format: { type: 'text' } },
   'openai, json_object': { model: 'm', messages: [{ role: 'user', content: 'JSON please' }], response_format: { type: 'json_object' }, stop: 'x' },
   'instructor, json_object with a schema': { model: 'm', messages: [{ role: 'user', content: 'x' }], response_format: { type: 'json_object', schema: { type: 'object' } }, tools: [weather], tool_choice: 'required' },
   'openai, images': {

@@ -130,6 +130,8 @@ export const RANGES: Case[] = [
   [{ safety_identifier: 'a'.repeat(65) }, 'safety_identifier', "Invalid 'safety_identifier': string too long. Expected a string with maximum length 64, but got a string with length 65 instead."],
   [{ safety_identifier: 'a\u0085b' }, 'safety_identifier', "Invalid value for 'safety_identifier': the string contains control characters."],
   [{ prompt_cache_key: 'a\0' }, 'prompt_cache_key', "Invalid value for 'prompt_cache_key': the string contains control characters."],
+  [{ prompt_cache_key: 'k'.repeat(513) }, 'prompt_cache_key', "Invalid 'prompt_cache_key': string too long. Expected a string with maximum length 512, but got a string with length 513 instead."],
+  [{ modalities: ['text', 'audio', 'text'] }, 'modalities', "Invalid 'modalities': array too long. Expected an array with maximum length 2, but got an array with length 3 instead."],
   [{ modalities: [] }, 'modalities', "Invalid 'modalities': empty array. Expected an array with minimum length 1, but got an empty array instead."]
 ]
 
@@ -186,6 +188,7 @@ export const MISSING: Case[] = [
   [{ tools: [{ type: 'custom', custom: { name: 'a', format: { type: 'grammar' } } }] }, 'tools[0].custom.format.grammar', "Missing required parameter: 'tools[0].custom.format.grammar'."],
   [{ tools: [fn('a')], tool_choice: {} }, 'tool_choice.type', "Missing required parameter: 'tool_choice.type'."],
   [{ tools: [fn('a')], tool_choice: { type: 'function' } }, 'tool_choice.function', "Missing required parameter: 'tool_choice.function'."],
+  [{ tools: [fn('a')], tool_choice: { type: 'function', function: {} } }, 'tool_choice.function.name', "Missing required parameter: 'tool_choice.function.name'."],
   [{ tools: [fn('a')], tool_choice: { type: 'custom', custom: {} } }, 'tool_choice.custom.name', "Missing required parameter: 'tool_choice.custom.name'."],
   [{ tools: [fn('a')], tool_choice: { type: 'allowed_tools', allowed_tools: { mode: 'auto' } } }, 'tool_choice.allowed_tools.tools', "Missing required parameter: 'tool_choice.allowed_tools.tools'."],
   [{ functions: [{}] }, 'functions[0].name', "Missing required parameter: 'functions[0].name'."],
@@ -222,6 +225,8 @@ export const MESSAGES: Case[] = [
   [assistant({ content: 'x', tool_calls: {} }), 'messages[1].tool_calls', "Invalid type for 'messages[1].tool_calls': expected an array of objects, but got an object instead."],
   [assistant({ tool_calls: [call(1)] }), 'messages[1].tool_calls[0].id', "Invalid type for 'messages[1].tool_calls[0].id': expected a string, but got an integer instead."],
   [assistant({ tool_calls: [call('')] }), 'messages[1].tool_calls[0].id', "Invalid 'messages[1].tool_calls[0].id': empty string. Expected a string with minimum length 1, but got an empty string instead."],
+  [assistant({ tool_calls: [call('i'.repeat(513))] }), 'messages[1].tool_calls[0].id', "Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with maximum length 512, but got a string with length 513 instead."],
+  [assistant({ tool_calls: [call('c', 'f'.repeat(257))] }), 'messages[1].tool_calls[0].function.name', "Invalid 'messages[1].tool_calls[0].function.name': string too long. Expected a string with maximum length 256, but got a string with length 257 instead."],
   [assistant({ tool_calls: [call('c', '')] }), 'messages[1].tool_calls[0].function.name', "Invalid 'messages[1].tool_calls[0].function.name': empty string. Expected a string with minimum length 1, but got an empty string instead."],
   [assistant({ tool_calls: [call('c', 'f'), call('d', 'f', {})] }), 'messages[1].tool_calls[1].function.arguments', "Invalid type for 'messages[1].tool_calls[1].function.arguments': expected a string, but got an object instead."],
   [assistant({ tool_calls: [{ id: 'c', type: 'magic' }] }), 'messages[1].tool_calls[0].type', "Invalid value: 'magic'. Supported values are: 'function' and 'custom'."],
@@ -242,6 +247,7 @@ export const MESSAGES: Case[] = [
   [image(7), AT_URL, `Invalid type for '${AT_URL}': expected a string, but got an integer instead.`],
   [userSays([{ type: 'image_url', image_url: { url: 'https://a/b', detail: 'ultra' } }]), 'messages[0].content[0].image_url.detail', "Invalid value: 'ultra'. Supported values are: 'auto', 'low', 'high', and 'original'."],
   [userSays([{ type: 'input_audio', input_audio: { data: 'x', format: 'ogg' } }]), 'messages[0].content[0].input_audio.format', "Invalid value: 'ogg'. Supported values are: 'wav' and 'mp3'."],
+  [userSays([{ type: 'file', file: { file_data: 7 } }]), 'messages[0].content[0].file.file_data', "Invalid type for 'messages[0].content[0].file.file_data': expected a string, but got an integer instead."],
   [userSays([{ type: 'file', file: { file_data: 'file:///etc/passwd' } }]), 'messages[0].content[0].file.file_data', "Invalid 'messages[0].content[0].file.file_data': unsupported URL. Expected base64-encoded data."],
   [userSays([{ type: 'file', file: { file_data: 'https://a/b.pdf' } }]), 'messages[0].content[0].file.file_data', "Invalid 'messages[0].content[0].file.file_data': unsupported URL. Expected base64-encoded data."],
   [userSays([{ type: 'file', file: { file_id: 1 } }]), 'messages[0].content[0].file.file_id', "Invalid type for 'messages[0].content[0].file.file_id': expected a string, but got an integer instead."],
