@@ -75,10 +75,10 @@ test('killed under twenty streams, none of them ends falsely, no slot leaks, and
 
 test('a worker that does not listen any more is replaced when its last answer is out, and the call is served', async t => {
   const { pool, workers, events } = await openReady(t)
-  const running = textOf(ask(pool, 'words=30&everyMs=20'))
+  const running = textOf(ask(pool, 'words=60&everyMs=20'))
   await t.rejects(textOf(ask(pool, 'after=deaf', { signal: AbortSignal.timeout(200) })), { code: 'client_closed' })
   t.equal(await textOf(ask(pool, 'words=1')), 'acme0 ')
-  t.equal((await running).split(' ').length, 31)
+  t.equal((await running).split(' ').length, 61)
   t.match(workers(), [{ state: 'ready', restarts: 1, busySlots: 0 }])
   t.match(events.filter(({ kind }) => kind === 'workerLost'), [{ reason: 'hung' }])
 })

@@ -7,7 +7,7 @@ import type { LocalModelConfig, PoolConfig } from '../../../src/config/schema.ts
 import type { Answer } from '../../../src/wire/answer.ts'
 import type { ChatRequest } from '../../../src/wire/chat.ts'
 
-const SCRIPTED = fileURLToPath(new URL('scripted-worker.ts', import.meta.url))
+export const SCRIPTED = fileURLToPath(new URL('scripted-worker.ts', import.meta.url))
 
 export const MODEL: LocalModelConfig = {
   name: 'm', path: 'good.gguf', workers: 1, slots: 4, contextTokens: 512, batchTokens: 64, threads: 1, gpu: false, environment: {}

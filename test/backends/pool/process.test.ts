@@ -1,11 +1,29 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'tap'
-import { configOf, isAlive, openReady, until } from './parts.ts'
+import { WorkerProcess, type Loaded } from '../../../src/backends/pool/process.ts'
+import { configOf, isAlive, MODEL, openReady, SCRIPTED, until } from './parts.ts'
+
+test('a process that was killed leaves no socket behind', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'process-'))
+  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  const socketPath = join(folder, '0.sock')
+  const ready = Promise.withResolvers<Loaded>()
+  let ends = 0
+  const worker = new WorkerProcess({ entry: SCRIPTED, model: MODEL, socketPath, loadMs: 10_000 }, {
+    ready: ready.resolve, said: () => {}, ended: () => { ends++ }
+  })
+  t.match(await ready.promise, { contextTokens: 512, slots: 4, memoryBytes: 1000 })
+  t.ok(existsSync(socketPath))
+  process.kill(worker.pid ?? NaN, 'SIGKILL')
+  await worker.ended
+  t.strictSame([existsSync(socketPath), worker.pid, worker.lastExit, ends], [false, null, 'SIGKILL', 1])
+  await worker.stop()
+})
 
 test('a worker that will not end is killed', async t => {
   const { pool, workers } = await openReady(t, { models: [{ path: 'stubborn.gguf' }] })
@@ -21,11 +39,10 @@ for (const end of ['process.exit(3)', 'process.kill(process.pid, \'SIGKILL\')'])
     // A worker that does not watch its parent shows that the gateway takes it along; after SIGKILL only the worker can notice.
     const path = end.includes('exit') ? 'stubborn.gguf' : 'good.gguf'
     const pool = fileURLToPath(new URL('../../../src/backends/pool/pool.ts', import.meta.url))
-    const entry = fileURLToPath(new URL('scripted-worker.ts', import.meta.url))
     const program = `
       const { createPool } = await import(${JSON.stringify(pool)})
       const observer = { workerLost () {}, workerReady () {}, queueLeft () {}, admissionRejected () {} }
-      const pool = createPool(${JSON.stringify(configOf({ models: [{ path }] }))}, { observer, entry: ${JSON.stringify(entry)} })
+      const pool = createPool(${JSON.stringify(configOf({ models: [{ path }] }))}, { observer, entry: ${JSON.stringify(SCRIPTED)} })
       await pool.whenReady(AbortSignal.timeout(10_000))
       process.stdout.write(String(pool.status().models[0].workers[0].pid), () => { ${end} })`
     const TMPDIR = mkdtempSync(join(tmpdir(), 'gateway-'))
