@@ -6,6 +6,7 @@ import type { Config } from './schema.ts'
 export const ENVIRONMENT = {
   HOST: { overrides: 'server.host', says: 'Address of the API.' },
   PORT: { overrides: 'server.port', says: 'Port of the API; 0 takes a free one.' },
+  ADMIN_HOST: { overrides: 'admin.host', says: 'Address of metrics, health and the admin API.' },
   ADMIN_PORT: { overrides: 'admin.port', says: 'Port of metrics, health and the admin API; 0 takes a free one.' },
   REDIS_URL: { overrides: 'state.redis.url', says: 'Redis or Valkey for limits that are exact across replicas. `REDIS_URL_FILE` names a file that holds it.' }
 } as const
@@ -25,8 +26,9 @@ export function applyEnvironment (config: Config, env: NodeJS.ProcessEnv): Confi
     problems.push(placeless(name, `expected a number from 0 to 65535, got ${quoted(text)}`))
     return written
   }
-  const server = { ...config.server, host: env['HOST']?.trim() || config.server.host, port: port('PORT', config.server.port) }
-  const admin = { ...config.admin, port: port('ADMIN_PORT', config.admin.port) }
+  const host = (name: 'HOST' | 'ADMIN_HOST', written: string) => env[name]?.trim() || written
+  const server = { ...config.server, host: host('HOST', config.server.host), port: port('PORT', config.server.port) }
+  const admin = { ...config.admin, host: host('ADMIN_HOST', config.admin.host), port: port('ADMIN_PORT', config.admin.port) }
   if (problems.length > 0) throw new ConfigError(problems)
   return { ...config, server, admin, state: withRedis(config.state, env) }
 }

@@ -152,7 +152,7 @@ export const Config = Type.Object({
     drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
   }, 'The OpenAI-compatible API.'),
   admin: Part({
-    host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address of metrics, health and the admin API.' }),
+    host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address of metrics, health and the admin API. Loopback unless you say otherwise. `ADMIN_HOST` overrides it.' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 9464, description: 'Its port; 0 takes a free one. `ADMIN_PORT` and `--admin-port` override it.' })
   }, 'The operator\'s listener.'),
   dataDir: Type.String({ minLength: 1, default: './data', description: 'Folder of the SQLite database and the key pepper.' }),

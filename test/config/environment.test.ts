@@ -6,16 +6,17 @@ const { config } = loaded(SAMPLE)
 
 test('the environment overrides the file, and says so only through the result', async t => {
   const before = structuredClone(config)
-  const { server, admin, state } = applyEnvironment(config, { HOST: '0.0.0.0', PORT: '0', ADMIN_PORT: '1234', REDIS_URL: 'redis://x' })
+  const { server, admin, state } = applyEnvironment(config, { HOST: '0.0.0.0', PORT: '0', ADMIN_HOST: '::', ADMIN_PORT: '1234', REDIS_URL: 'redis://x' })
   t.equal(server.host, '0.0.0.0')
   t.equal(server.port, 0)
+  t.equal(admin.host, '::')
   t.equal(admin.port, 1234)
   t.same(state.redis, { timeoutMs: 50, url: { env: 'REDIS_URL' } })
   t.same(config, before)
 })
 
 test('an empty variable counts as unset', async t => {
-  t.same(applyEnvironment(config, { HOST: ' ', PORT: '', ADMIN_PORT: '', REDIS_URL: '', REDIS_URL_FILE: '' }), config)
+  t.same(applyEnvironment(config, { HOST: ' ', PORT: '', ADMIN_HOST: ' ', ADMIN_PORT: '', REDIS_URL: '', REDIS_URL_FILE: '' }), config)
 })
 
 test('REDIS_URL_FILE counts as well, and a timeout in the file stays', async t => {
