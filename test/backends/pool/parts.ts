@@ -37,7 +37,7 @@ export const NOBODY: PoolObserver = { workerLost: nothing, workerReady: nothing,
 export interface Opened {
   readonly pool: Pool
   /** What the pool told its observer, in order: `workerLost crash`, `admissionRejected queue_full`. */
-  readonly events: { readonly kind: string, readonly worker?: string, readonly reason?: string, readonly waitedMs?: number }[]
+  readonly events: { readonly kind: string, readonly model?: string, readonly worker?: string, readonly reason?: string, readonly waitedMs?: number }[]
   readonly lines: { readonly level: string, readonly msg: string, readonly [extra: string]: unknown }[]
   workers (): WorkerStatus[]
 }

@@ -16,7 +16,7 @@ test('is ready when each model has a worker, and shows what it has', async t => 
     ]
   })
   t.ok(workers().every(({ pid }) => isAlive(pid)))
-  t.match(events[0], { kind: 'workerReady', pool: 'local', model: 'm', worker: 'w0', loadMs: Number })
+  t.match(events.find(({ model }) => model === 'm'), { kind: 'workerReady', pool: 'local', worker: 'w0', loadMs: Number })
 })
 
 test('whoever waits for a pool that cannot start is told which model failed, and why', async t => {
