@@ -1,5 +1,5 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
-import { chunkHasContent, findError, isDone, noteFinished, type WireError } from '../wire/observe.ts'
+import { chunkHasContent, findError, hasPlainText, isDone, noteFinished, type WireError } from '../wire/observe.ts'
 import { DONE_EVENT, EventCutter, events } from '../wire/sse.ts'
 
 /** Unread bytes at which the backend is told to wait. */
@@ -156,6 +156,7 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
   }
 
   #beginsIn (frame: Buffer): boolean {
+    if (hasPlainText(frame)) return true
     for (const data of events(frame)) {
       if (data === '[DONE]') return false
       let chunk: unknown

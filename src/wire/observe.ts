@@ -20,6 +20,7 @@ const LF = 10
 const DATA_FIELD_LENGTH = 'data: '.length
 const TOKENS_KEY = Buffer.from('kens":')
 const ERROR_KEY = Buffer.from('rror"')
+const CONTENT_KEY = Buffer.from('ontent":"')
 const REASON_KEY = Buffer.from('_reason":')
 /** More than any context of any model; beyond it a count is a mistake or an attack on the ledger. */
 const MAX_TOKENS = 1_000_000_000
@@ -29,7 +30,21 @@ export function hasContent (data: string): boolean {
   return chunkHasContent(parse(data))
 }
 
-/** The same for a parsed event. */
+/**
+ * Is there text in the frame, as most backends write it? Never wrong when true: saves parsing the first events of a stream,
+ * the dearest part of looking at it. When false, somebody has to parse.
+ */
+export function hasPlainText (frame: Buffer): boolean {
+  let at = frame.indexOf(CONTENT_KEY)
+  while (at !== -1) {
+    const first = at + CONTENT_KEY.length
+    if (frame[first] !== 34) return true
+    at = frame.indexOf(CONTENT_KEY, first)
+  }
+  return false
+}
+
+/** hasContent() of a parsed event. */
 export function chunkHasContent (chunk: unknown): boolean {
   if (!isMembers(chunk) || !Array.isArray(chunk['choices'])) return false
   return chunk['choices'].some(choiceHasContent)

@@ -302,15 +302,22 @@ test('silence inside a body is a timeout', async t => {
 })
 
 test('a reader that pauses is not silence of the backend', async t => {
-  const { ask } = await meet(t, streams(ROLE + HELLO.repeat(3) + STOP + DONE, 100))
-  const answer = await ask({ timeouts: { ...PATIENT, idleMs: 40 } })
+  let finish = nothing
+  const { ask } = await meet(t, async socket => {
+    socket.write(STREAM_HEAD + piece(ROLE + HELLO))
+    await pause(20)
+    socket.write(piece(HELLO))
+    finish = () => { socket.write(piece(STOP + DONE) + END) }
+  })
+  const answer = await ask({ timeouts: { ...PATIENT, idleMs: 60 } })
   if (answer.kind !== 'stream') throw new Error('expected a stream')
-  let text = ''
-  for await (const frame of answer.frames) {
-    text += frame.toString('utf8')
-    await pause(100)
-  }
-  t.ok(text.endsWith(DONE))
+  const frames = answer.frames[Symbol.asyncIterator]()
+  t.equal(String((await frames.next()).value), ROLE + HELLO)
+  await pause(200)
+  t.equal(String((await frames.next()).value), HELLO)
+  finish()
+  t.equal(String((await frames.next()).value), STOP + DONE)
+  t.match(await frames.next(), { done: true })
 })
 
 // Leaving.
@@ -390,10 +397,11 @@ test('the reason of an abort is passed on when it is ours', async t => {
   t.equal(await failureOf(ask({ signal: AbortSignal.abort(reason) })), reason)
 })
 
-test('a signal that lives long keeps no listeners', async t => {
+test('a signal that lives long keeps no listeners, and an attempt that is over no timer', async t => {
   const { provider, ask } = await meet(t, streams(HELLO + STOP + DONE))
   const { signal } = new AbortController()
   let listeners = 0
+  const before = timers()
   const { addEventListener, removeEventListener } = signal
   signal.addEventListener = (...args: Parameters<typeof addEventListener>) => { listeners++; addEventListener.apply(signal, args) }
   signal.removeEventListener = (...args: Parameters<typeof removeEventListener>) => { listeners--; removeEventListener.apply(signal, args) }
@@ -403,6 +411,7 @@ test('a signal that lives long keeps no listeners', async t => {
   provider.script = () => {}
   await failureOf(ask({ signal, timeouts: { ...PATIENT, firstTokenMs: 20 } }))
   t.equal(listeners, 0)
+  t.equal(timers(), before)
 })
 
 test('given up while it waits for a connection: rejected at once, never sent, and the connection lives on', async t => {

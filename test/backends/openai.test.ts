@@ -91,10 +91,12 @@ test('five failures in a row and it is down, until a probe succeeds', async t =>
   t.equal(backend.availability('x').state, 'ready')
 })
 
-test('callers who leave do not make it ill', async t => {
+test('callers who leave, or whose time is over, do not make it ill', async t => {
   const { backend } = await meet(t, () => {})
   for (let turns = 0; turns < 6; turns++) {
     await t.rejects(backend.chat(request, { ...options, signal: AbortSignal.timeout(5) }), { code: 'client_closed' })
+    const signal = AbortSignal.abort(new GatewayError('backend_timeout', 'The call took too long.'))
+    await t.rejects(backend.chat(request, { ...options, signal }), { code: 'backend_timeout' })
   }
   t.equal(backend.availability('x').state, 'ready')
 })

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { countDeltas, errorOf, hasContent, isDone, noteFinished, usageOf, usageOfBody, usageOfChunk, withoutUsageChunk } from '../../src/wire/observe.ts'
+import { countDeltas, errorOf, hasContent, hasPlainText, isDone, noteFinished, usageOf, usageOfBody, usageOfChunk, withoutUsageChunk } from '../../src/wire/observe.ts'
 
 const frame = (...values: unknown[]) => Buffer.from(values.map(value => `data: ${typeof value === 'string' ? value : JSON.stringify(value)}\n\n`).join(''))
 const delta = (members: unknown, finish: string | null = null, index = 0) => ({ id: 'x', choices: [{ index, delta: members, finish_reason: finish }] })
@@ -24,6 +24,15 @@ test('a role, empty deltas, usage, filter results and [DONE] are not', t => {
   }
   for (const data of ['[DONE]', '{}', '7', 'null', 'not json', '{"choices":[]}', '{"choices":null}', '{"choices":[7]}', '{"choices":[{}]}',
     JSON.stringify({ choices: [], usage }), '{"choices":[],"prompt_filter_results":[{"prompt_index":0}]}']) t.notOk(hasContent(data), data)
+  t.end()
+})
+
+test('plain text is seen without parsing, and never where there is none', t => {
+  for (const seen of [frame(delta({ content: 'a' })), frame(delta({ role: 'assistant', content: '' }), delta({ content: '"' })), frame(delta({ reasoning_content: 'a' }))]) t.ok(hasPlainText(seen))
+  for (const unseen of [delta({ content: '' }), delta({ content: null }), delta({ role: 'assistant' }), delta({ tool_calls: [{ function: { arguments: '"content":"x"' } }] }), { choices: [], usage }]) {
+    t.notOk(hasPlainText(frame(unseen)), JSON.stringify(unseen))
+  }
+  t.notOk(hasPlainText(Buffer.alloc(0)))
   t.end()
 })
 

@@ -52,6 +52,7 @@ const ODDITIES: Record<string, [string, string]> = {
   'a comment inside an event': ['data: {"a":1}\n: x\n\n', ONE],
   'event, id, retry and unknown lines': ['event: message\nid: 7\nretry: 10\nfoo: bar\ndata: {"a":1}\n\n', ONE],
   'data on several lines': ['data: {"a":\ndata: 1}\n\n', 'data: {"a": 1}\n\n'],
+  'data on several lines with CRLF': ['data: {"a":\r\ndata: 1}\r\n\r\n', 'data: {"a": 1}\n\n'],
   'white space around the JSON': ['data:   {"a":1}  \n\n', ONE],
   'empty events': [`data:\n\ndata\n\n\n\n${ONE}`, ONE],
   'a last event without its blank line': [`${ONE}data: [DONE]\n`, `${ONE}data: [DONE]\n\n`],
@@ -91,6 +92,8 @@ test('an event may be 1 MiB long and no longer, in one piece or in many, on one 
   const tooLong = { code: 'backend_invalid_answer', message: 'fake sent an event longer than 1048576 bytes.' }
   t.throws(() => cut([long(MAX_EVENT_BYTES + 20)]), tooLong)
   t.throws(() => cut(inPieces(long(MAX_EVENT_BYTES + 70_000), 65_536)), tooLong)
+  const endless = new EventCutter('fake')
+  t.throws(() => { for (let pushed = 0; pushed < MAX_EVENT_BYTES + 10_000; pushed += 10_000) endless.push(Buffer.alloc(10_000, 'x')) }, tooLong)
   t.throws(() => cut(Array(120_000).fill(Buffer.from('data: 12345\n'))), tooLong)
   t.throws(() => cut(Array(200).fill(Buffer.from(`: ${'x'.repeat(9_000)}`))), tooLong)
   t.end()
