@@ -1,6 +1,6 @@
 /** The life of a worker process: load, serve, stop. */
 import { once } from 'node:events'
-import { chmodSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
@@ -29,8 +29,9 @@ const MAX_SOCKET_PATH_BYTES = process.platform === 'linux' ? 107 : 103
  */
 export async function runWorker (options: WorkerOptions): Promise<number> {
   const parent = process.send === undefined ? new Terminal(options.name) : new Parent()
-  const stop = stopRequest(options)
+  const stop = stopRequest()
   try {
+    if (options.socket !== undefined) await claimSocket(options.socket)
     const model = await loadModel(options, { signal: stop.signal, onProgress: fraction => { parent.loading(fraction) }, log })
     const service = serveModel(model, log)
     const address = await listen(service.server, options)
@@ -44,8 +45,6 @@ export async function runWorker (options: WorkerOptions): Promise<number> {
     const message = thrown instanceof Error ? thrown.message : String(thrown)
     await parent.send({ kind: 'failed', message }, message)
     return EXIT_LOAD_FAILED
-  } finally {
-    removeSocket(options)
   }
 }
 
@@ -85,7 +84,7 @@ class Terminal {
   }
 }
 
-function stopRequest (options: WorkerOptions): { readonly requested: Promise<void>, readonly signal: AbortSignal } {
+function stopRequest (): { readonly requested: Promise<void>, readonly signal: AbortSignal } {
   const controller = new AbortController()
   const { promise, resolve } = Promise.withResolvers<void>()
   const stop = (): void => {
@@ -96,10 +95,7 @@ function stopRequest (options: WorkerOptions): { readonly requested: Promise<voi
   process.on('SIGTERM', stop)
   // Ctrl-C reaches the whole process group; a pool that spawned us decides for us.
   process.on('SIGINT', process.send === undefined ? stop : () => {})
-  process.once('disconnect', () => {
-    removeSocket(options)
-    process.exit(0)
-  })
+  process.once('disconnect', () => { process.exit(0) })
   return { requested: promise, signal: controller.signal }
 }
 
@@ -111,10 +107,7 @@ async function listen (server: Server, { socket, port, host = '127.0.0.1' }: Wor
     const { address, port: actual } = server.address() as AddressInfo
     return `http://${address}:${actual}`
   }
-  const bytes = Buffer.byteLength(socket)
-  if (bytes > MAX_SOCKET_PATH_BYTES) throw new Error(`socket ${socket}: ${bytes} bytes are too many for the path of a socket; at most ${MAX_SOCKET_PATH_BYTES}.`)
-  await removeDeadSocket(socket)
-  // The mask, not chmod alone: between bind and chmod anybody could connect.
+  // A mask, not chmod: between bind and chmod anybody could connect.
   const mask = process.umask(0o177)
   try {
     server.listen(socket)
@@ -122,12 +115,14 @@ async function listen (server: Server, { socket, port, host = '127.0.0.1' }: Wor
   } finally {
     process.umask(mask)
   }
-  chmodSync(socket, 0o600)
+  process.once('exit', () => { rmSync(socket, { force: true }) })
   return `unix:${socket}`
 }
 
 /** A worker that was killed leaves its socket behind. One that still answers is not ours to remove. */
-async function removeDeadSocket (path: string): Promise<void> {
+async function claimSocket (path: string): Promise<void> {
+  const bytes = Buffer.byteLength(path)
+  if (bytes > MAX_SOCKET_PATH_BYTES) throw new Error(`socket ${path}: ${bytes} bytes are too many for the path of a socket; at most ${MAX_SOCKET_PATH_BYTES}.`)
   const probe = connect(path)
   try {
     await once(probe, 'connect')
@@ -139,10 +134,6 @@ async function removeDeadSocket (path: string): Promise<void> {
     probe.destroy()
   }
   throw new Error(`socket ${path}: another process listens on it.`)
-}
-
-function removeSocket ({ socket }: WorkerOptions): void {
-  if (socket !== undefined) rmSync(socket, { force: true })
 }
 
 function log (line: string): void { process.stderr.write(`${line}\n`) }

@@ -11,6 +11,7 @@ import { TextOfTokens } from './text.ts'
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 /** Longer than a pool keeps an idle connection, so that it is never the worker that closes under a request. */
 const KEEP_ALIVE_MS = 120_000
+const SWEEP_MS = 50
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>
 
@@ -44,12 +45,14 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
     async drain (signal) {
       isDraining = true
       const closed = new Promise(resolve => { server.close(resolve) })
-      server.closeIdleConnections()
+      // A connection that is kept alive would keep the server open after its last answer.
+      const sweep = setInterval(() => { server.closeIdleConnections() }, SWEEP_MS)
       signal.addEventListener('abort', () => {
         breakOff.abort(new GatewayError('draining', 'This worker has stopped.'))
-        setTimeout(() => { server.closeAllConnections() }, 100).unref()
+        setTimeout(() => { server.closeAllConnections() }, SWEEP_MS * 2).unref()
       }, { once: true })
       await closed
+      clearInterval(sweep)
     }
   }
 }
@@ -64,6 +67,7 @@ async function handle (routes: Routes, request: IncomingMessage, response: Serve
     await route(request, response)
   } catch (thrown) {
     const error = toGatewayError(thrown)
+    if (error.code === 'client_closed') { response.destroy(); return }
     if (error.status >= 500 && error.cause !== undefined) log(`${error.code}: ${error.cause instanceof Error ? error.cause.stack : String(error.cause)}`)
     // A request that was not read to its end would be taken for the next one.
     if (!request.complete && !response.headersSent) response.setHeader('connection', 'close')

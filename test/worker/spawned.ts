@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { BUILTIN_MODEL } from '../../src/models/builtin.ts'
 import type { WorkerMessage } from '../../src/worker/protocol.ts'
 
-const MAIN = fileURLToPath(new URL('../../src/worker/main.ts', import.meta.url))
+/** Program of a worker. */
+export const MAIN = fileURLToPath(new URL('../../src/worker/main.ts', import.meta.url))
 
 interface Owner { teardown (end: () => void): void }
 
