@@ -40,7 +40,7 @@ export interface ExchangeOptions {
 export interface ExchangeTimeouts {
   /** What the dispatcher was told; here only for messages. */
   readonly connectMs?: number
-  /** To the first content of a stream; to the first byte of an answer that is not streamed. */
+  /** To the first content of a stream. An answer that is not streamed shows nothing until it is complete: it has `totalMs`. */
   readonly firstTokenMs: number
   /** Longest silence after that. A pause of the reader is not silence. */
   readonly idleMs: number
@@ -192,14 +192,19 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
 
   /** One timer per attempt. It looks at the clock when it fires and sets itself again; no chunk ever touches it. */
   readonly #onTimer = (): void => {
-    const { firstTokenMs, idleMs, totalMs } = this.#options.timeouts
+    const { idleMs, totalMs } = this.#options.timeouts
     const now = performance.now()
     const isWaiting = this.#frames === null || this.#frames.isDry
     const total = this.#startedAt + totalMs
-    const next = !this.#hasContent ? this.#startedAt + firstTokenMs : isWaiting ? this.#heardAt + idleMs : now + idleMs
+    const next = !this.#hasContent ? this.#startedAt + this.#firstMs : isWaiting ? this.#heardAt + idleMs : now + idleMs
     if (now >= total - 1) this.abort(this.#late(`did not finish its answer within ${totalMs} ms`))
     else if (now >= next - 1) this.abort(this.#late(this.#lateFor()))
     else this.#timer = setTimeout(this.#onTimer, Math.max(1, Math.min(next - now, total - now, idleMs)))
+  }
+
+  get #firstMs (): number {
+    const { firstTokenMs, totalMs } = this.#options.timeouts
+    return this.#options.stream ? firstTokenMs : totalMs
   }
 
   get #hasContent (): boolean {
