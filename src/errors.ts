@@ -10,6 +10,7 @@
  * says      one sentence for docs/errors.md
  */
 export const ERRORS = {
+  malformed_request: { status: 400, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The request is not valid HTTP/1.1, or has no Host header or several.' },
   invalid_json: { status: 400, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The body is not valid JSON, or not a JSON object.' },
   json_too_deep: { status: 400, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The body is nested deeper than the limit.' },
   json_too_complex: { status: 400, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The body has more objects, arrays and members than the limit.' },

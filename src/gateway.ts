@@ -101,7 +101,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
   const { server, drain } = await createServer({ config, tenants, onFailure })
   const recorders = [metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]
-  await server.register(chatRoute, { services, recorders, onStart: metrics.callStarted, writeStallMs: config.server.writeStallMs })
+  await server.register(chatRoute, { services, recorders, onStart: metrics.callStarted })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
 
   let draining = false

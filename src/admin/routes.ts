@@ -1,11 +1,11 @@
 /** Health, metrics, and what an operator asks about calls, usage and routing. */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { GatewayError } from '../errors.ts'
+import { credentialOf } from '../listener/headers.ts'
 import type { UsageStore, UsageTotals } from '../store/store.ts'
 import type { Tenants } from '../tenants/tenants.ts'
 import type { CallRecord } from '../usage/record.ts'
 import { parseBody } from '../wire/parse.ts'
-import { handleErrors, type OnFailure } from './errors.ts'
 import { explainQuery, explainQueryOfBody, usageQuery, type ExplainQuery } from './queries.ts'
 import { showCall } from './show.ts'
 
@@ -29,12 +29,12 @@ export interface AdminParts {
   explain (query: ExplainQuery): unknown
   /** Newest first. */
   recent (): readonly CallRecord[]
-  readonly onFailure: OnFailure
+  /** Told of every failure that is the gateway's own. */
+  readonly onFailure: (error: GatewayError, requestId: string) => void
 }
 
-/** Adds the routes, their errors and their permissions; a route added after without a permission does not register. */
+/** Adds the routes and their permissions; a route added after without a permission does not register. */
 export async function adminRoutes (server: FastifyInstance, parts: AdminParts): Promise<void> {
-  handleErrors(server, parts.onFailure)
   requirePermissions(server, parts.tenants)
   server.removeAllContentTypeParsers()
   server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })
@@ -50,14 +50,9 @@ function requirePermissions (server: FastifyInstance, tenants: Tenants): void {
     reply.header('cache-control', 'no-store')
     reply.header('x-content-type-options', 'nosniff')
     if (request.is404 || request.routeOptions.config.permission === 'public') return
-    const { scopes } = await tenants.authenticate(bearer(request))
+    const { scopes } = await tenants.authenticate(credentialOf(request.raw))
     if (!scopes.includes('admin')) throw new GatewayError('permission_denied', 'This key lacks the scope admin.')
   })
-}
-
-/** What is no bearer token is handed on as it came, to be refused as malformed. */
-function bearer ({ headers: { authorization } }: FastifyRequest): string | undefined {
-  return authorization?.replace(/^bearer +/i, '')
 }
 
 function healthRoutes (server: FastifyInstance, { metrics, ready }: AdminParts): void {

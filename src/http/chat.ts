@@ -12,7 +12,6 @@ export interface ChatRouteParts {
   readonly services: Services
   readonly recorders: readonly Recorder[]
   readonly onStart: () => void
-  readonly writeStallMs: number
 }
 
 declare module 'fastify' {
@@ -20,7 +19,7 @@ declare module 'fastify' {
 }
 
 /** POST /v1/chat/completions. A call is open from its headers on, so a refused one has its record too. */
-export async function chatRoute (server: FastifyInstance, { services, recorders, onStart, writeStallMs }: ChatRouteParts): Promise<void> {
+export async function chatRoute (server: FastifyInstance, { services, recorders, onStart }: ChatRouteParts): Promise<void> {
   server.decorateRequest('left', null)
   const open = async (request: FastifyRequest, reply: FastifyReply) => {
     const call = request.call = new Call(request.id, 'chat_completions', recorders)
@@ -38,7 +37,7 @@ export async function chatRoute (server: FastifyInstance, { services, recorders,
     const principal = request.principal!
     call.record.tenant = principal.tenant.name
     call.record.keyId = principal.keyId
-    const outlet = new HttpOutlet(reply.raw, request.id, { stallMs: writeStallMs, signal: request.left! })
+    const outlet = new HttpOutlet(reply.raw, request.id, request.left!)
     try {
       if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
       const body = parseBody(request.body as Buffer)

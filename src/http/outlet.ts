@@ -8,18 +8,13 @@ import { rateLimitHeaders } from '../limits/headers.ts'
 export class HttpOutlet implements Outlet {
   readonly #response: ServerResponse
   readonly #headers: Record<string, string | number>
-  readonly #stallMs: number
   readonly #signal: AbortSignal
   #kind: Head['kind'] = 'body'
 
-  /**
-   * @param options.stallMs a caller that takes nothing for this long is cut off
-   * @param options.signal aborts when the caller has left
-   */
-  constructor (response: ServerResponse, requestId: string, options: { stallMs: number, signal: AbortSignal }) {
+  /** @param signal aborts when the caller has left, or was cut off because it takes nothing (listener/listener.ts) */
+  constructor (response: ServerResponse, requestId: string, signal: AbortSignal) {
     this.#response = response
-    this.#stallMs = options.stallMs
-    this.#signal = options.signal
+    this.#signal = signal
     this.#headers = { 'x-request-id': requestId }
   }
 
@@ -62,12 +57,11 @@ export class HttpOutlet implements Outlet {
   }
 
   async #drained (): Promise<void> {
-    const response = this.#response
     try {
-      await once(response, 'drain', { signal: AbortSignal.any([this.#signal, AbortSignal.timeout(this.#stallMs)]) })
-    } catch {
-      // Stalled, or gone already. Closing tells everyone else through the call's own signal.
-      response.destroy()
+      await once(this.#response, 'drain', { signal: this.#signal })
+    } catch (error) {
+      // Whoever reads the answer notices the same signal.
+      if (!this.#signal.aborted) throw error
     }
   }
 }

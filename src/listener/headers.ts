@@ -1,0 +1,31 @@
+/** Headers that may come once. What stands before this gateway may have looked at the other one, so two are refused. */
+import type { IncomingMessage } from 'node:http'
+import { GatewayError } from '../errors.ts'
+
+/** @throws GatewayError `malformed_request`; HTTP/1.0 needs no Host */
+export function assertOneHost ({ rawHeaders, httpVersionMinor }: IncomingMessage): void {
+  const hosts = times(rawHeaders, 'host')
+  if (hosts > 1 || (hosts === 0 && httpVersionMinor > 0)) throw new GatewayError('malformed_request', `Expected one Host header, got ${hosts}.`)
+}
+
+/**
+ * The key in `Authorization: Bearer`; undefined or empty when there is none.
+ * @throws GatewayError `invalid_api_key` for another scheme and for a second Authorization header
+ */
+export function credentialOf ({ rawHeaders, headers: { authorization } }: IncomingMessage): string | undefined {
+  if (authorization === undefined) return undefined
+  if (times(rawHeaders, 'authorization') > 1) throw new GatewayError('invalid_api_key', 'Expected one Authorization header, got several.')
+  const bearer = /^bearer(?: +(\S*))?$/i.exec(authorization)
+  if (bearer === null) throw new GatewayError('invalid_api_key', 'Expected "Authorization: Bearer" and a key, got something else.')
+  return bearer[1]
+}
+
+/** Node keeps the first of several and shows the others only here: names and values by turns, as they came. */
+function times (rawHeaders: readonly string[], name: string): number {
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const given = rawHeaders[at]!
+    if (given.length === name.length && given.toLowerCase() === name) count++
+  }
+  return count
+}

@@ -1,0 +1,104 @@
+/** One HTTP/1.1 listener, hardened the same way for callers and for operators. It has no routes and knows no keys. */
+import { randomBytes } from 'node:crypto'
+import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { GatewayError } from '../errors.ts'
+import { Connections } from './connections.ts'
+import { errorHeaders, fromFramework, notFound, type Thrown } from './errors.ts'
+import { assertOneHost } from './headers.ts'
+
+export interface ListenerOptions {
+  readonly bodyLimitBytes: number
+  readonly headersTimeoutMs: number
+  readonly requestTimeoutMs: number
+  /** A caller that reads nothing for this long, while there is something to read, is cut off. */
+  readonly writeStallMs: number
+  readonly maxConnections: number
+  readonly maxHeaderBytes: number
+  /** What `close()` cuts off: every connection, or those on which no answer is under way. */
+  readonly closes: 'all' | 'idle'
+  /** Ends the sentence about a route that does not exist. */
+  readonly hint: string
+  /** Told of every failure that is the gateway's own. */
+  readonly onFailure: (error: GatewayError, requestId: string) => void
+  /** Sees every error before it is answered, and may answer another one. */
+  readonly onError?: (error: GatewayError, request: FastifyRequest) => Promise<GatewayError>
+}
+
+/** Idle connections of load balancers live for up to 60 s; ours have to live longer, or calls race with the end. */
+const KEEP_ALIVE_MS = 72_000
+const MAX_REQUESTS_PER_CONNECTION = 100_000
+
+/** The caller adds hooks and routes, listens and closes. */
+export function createListener (options: ListenerOptions): FastifyInstance {
+  const connections = new Connections()
+  const answer = (thrown: Thrown, request: FastifyRequest, reply: FastifyReply) => answerError(thrown, request, reply, options)
+  const server = Fastify({
+    logger: false,
+    bodyLimit: options.bodyLimitBytes,
+    requestTimeout: options.requestTimeoutMs,
+    connectionTimeout: options.writeStallMs,
+    http: timesOf(options),
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    maxRequestsPerSocket: MAX_REQUESTS_PER_CONNECTION,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    forceCloseConnections: options.closes === 'all' ? true : 'idle',
+    requestIdHeader: false,
+    genReqId: () => `req_${randomBytes(12).toString('hex')}`,
+    clientErrorHandler: (error, socket) => { connections.refuse(error, socket) },
+    frameworkErrors: (error, request, reply) => { void answer(error, request, reply as FastifyReply) }
+  })
+  server.server.maxConnections = options.maxConnections
+  // Node drops the headers beyond a number without a word; their bytes are bounded anyway.
+  server.server.maxHeadersCount = 0
+  server.setErrorHandler((thrown, request, reply) => answer(thrown as Thrown, request, reply))
+  server.addHook('onRequest', async (request, reply) => {
+    connections.add(reply.raw)
+    reply.raw.on('timeout', cutStalled)
+    reply.header('x-request-id', request.id)
+    assertOneHost(request.raw)
+    // Here, because the handler of unknown routes runs only when the body has been read.
+    if (request.is404) throw notFound(server, request, options.hint)
+  })
+  continueLate(server, options.bodyLimitBytes)
+  return server
+}
+
+/** Node looks for late requests only now and then: often enough here for a deadline to be missed by a fifth at most. */
+function timesOf ({ headersTimeoutMs, requestTimeoutMs, maxHeaderBytes }: ListenerOptions) {
+  const headersTimeout = Math.min(headersTimeoutMs, requestTimeoutMs)
+  return {
+    headersTimeout,
+    requestTimeout: requestTimeoutMs,
+    connectionsCheckingInterval: Math.ceil(headersTimeout / 5),
+    maxHeaderSize: maxHeaderBytes,
+    // Ours says so in the shape of every other error.
+    requireHostHeader: false
+  }
+}
+
+/** The connection was quiet for `writeStallMs`. Waiting for a model is no stall; bytes that nobody takes are. */
+function cutStalled (socket: Socket): void {
+  if (socket.writableLength > 0) socket.destroy()
+}
+
+/** `100 Continue` only to a request that is accepted, so that no refused body travels. Other expectations mean nothing here. */
+function continueLate (server: FastifyInstance, bodyLimitBytes: number): void {
+  const http: Server = server.server
+  http.on('checkContinue', server.routing)
+  http.on('checkExpectation', server.routing)
+  const proceed = async ({ headers: { expect, 'content-length': length = '0' } }: FastifyRequest, reply: FastifyReply) => {
+    if (/\b100-continue\b/i.test(expect ?? '') && Number(length) <= bodyLimitBytes) reply.raw.writeContinue()
+  }
+  // Of the route itself: those of the listener come before, and any of them may still refuse.
+  server.addHook('onRoute', route => { route.preParsing = [route.preParsing ?? [], proceed].flat() })
+}
+
+async function answerError (thrown: Thrown, request: FastifyRequest, reply: FastifyReply, { onError, onFailure }: ListenerOptions): Promise<FastifyReply> {
+  const known = fromFramework(thrown)
+  const error = onError === undefined ? known : await onError(known, request)
+  if (error.code === 'internal_error') onFailure(error, request.id)
+  return await reply.code(error.status).headers(errorHeaders(error, request.id)).send(error.toBody())
+}
