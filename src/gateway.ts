@@ -2,7 +2,6 @@
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
-import { createAdminServer } from './admin/server.ts'
 import type { Backend } from './backends/backend.ts'
 import { createOpenAIBackend } from './backends/openai.ts'
 import { createPool, type Pool } from './backends/pool/pool.ts'
@@ -12,16 +11,12 @@ import { resolveSecret } from './config/secrets.ts'
 import type { GatewayError } from './errors.ts'
 import { createEgress } from './egress/dialer.ts'
 import type { Egress } from './egress/egress.ts'
-import { chatRoute } from './http/chat.ts'
-import { modelsRoute } from './http/models.ts'
-import { createServer } from './http/server.ts'
 import { limitsOn } from './limits/leases.ts'
 import type { Services } from './pipeline/chat.ts'
 import { tryTargets } from './pipeline/dispatch.ts'
 import { explain } from './pipeline/explain.ts'
 import { FallbackState } from './state/fallback.ts'
 import { MemoryState } from './state/memory.ts'
-import { RedisState } from './state/redis.ts'
 import type { SharedState } from './state/state.ts'
 import { openSqlite } from './store/sqlite.ts'
 import { createLog, type Log } from './telemetry/log.ts'
@@ -81,7 +76,6 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   }
   const store = opened.own(openSqlite(join(config.dataDir, 'torchgate.db')))
   const pepper = loadPepper(config.dataDir)
-  const firstKeys = await bootstrap(store.keys, pepper, config.tenants[0]!.name)
   const tenants = createTenants({ tenants: config.tenants, keys: store.keys, pepper })
   const ledger = opened.own(createLedger(store.usage, {
     spool: join(config.dataDir, 'usage-spool.jsonl'),
@@ -99,6 +93,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     dispatch: tryTargets(backends)
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
+  const { createServer, chatRoute, modelsRoute, createAdminServer } = await listeners()
   const { server, drain } = await createServer({ config, tenants, onFailure })
   const recorders = [metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]
   await server.register(chatRoute, { services, recorders, onStart: metrics.callStarted })
@@ -130,6 +125,8 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const adminUrl = await listen(admin, config.admin, 'admin')
   opened.own({ close: () => closeNow(server) })
   const url = await listen(server, config.server, 'server')
+  // Last: keys are shown once, and a start that fails shows none.
+  const firstKeys = await bootstrap(store.keys, pepper, config.tenants[0]!.name)
   log.logger.info({ url, adminUrl, revision, version: VERSION }, 'listening')
 
   return {
@@ -146,6 +143,13 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
       await opened.close()
     }
   }
+}
+
+/** Loaded while the workers start: on a small machine this takes as long as their models. */
+async function listeners () {
+  const [{ createServer }, { chatRoute }, { modelsRoute }, { createAdminServer }] =
+    await Promise.all([import('./http/server.ts'), import('./http/chat.ts'), import('./http/models.ts'), import('./admin/server.ts')])
+  return { createServer, chatRoute, modelsRoute, createAdminServer }
 }
 
 /** What has been opened, in order; closed in the opposite one, each even when another fails. */
@@ -189,6 +193,7 @@ function egressOf (config: Config): Egress {
 async function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics, log: Log): Promise<SharedState> {
   const { redis } = config.state
   if (redis === undefined) return new MemoryState()
+  const { RedisState } = await import('./state/redis.ts')
   const primary = new RedisState({
     url: resolveSecret(redis.url, { path: 'state.redis.url', env }),
     timeoutMs: redis.timeoutMs,

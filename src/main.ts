@@ -1,37 +1,43 @@
 #!/usr/bin/env node
 /** The command line. Each command is one file in cli/, loaded only when it is asked for. */
-import { Command, InvalidArgumentError } from 'commander'
+import { enableCompileCache } from 'node:module'
+import { join } from 'node:path'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { VERSION } from './version.ts'
+
+// Halves every start but the first. Beside the code, because whoever can write there can change the code as well;
+// where nobody can write, nothing is kept.
+enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/torchgate'))
 
 const program = new Command('torchgate')
   .description('A self-hosted, OpenAI-compatible inference gateway.')
   .version(VERSION)
-  .showHelpAfterError()
+  .showHelpAfterError('Add --help to see what there is.')
 
-program.command('start', { isDefault: true })
-  .description('start the gateway')
+program.command('start')
+  .description('start the gateway; what runs when no command is given')
   .option('-c, --config <file>', 'configuration file (YAML or JSON); without it the built-in model answers on loopback')
   .option('-m, --model <file>', 'serve this GGUF file instead of the built-in model (without --config)')
   .option('-p, --port <number>', 'port of the API', port)
   .option('--host <address>', 'address of the API')
   .option('--admin-port <number>', 'port of metrics, health and the admin API', port)
   .option('--data-dir <folder>', 'folder of the database and the key pepper')
-  .action(async options => (await import('./cli/start.ts')).start(options, process.env))
+  .action(async options => { process.exit(await (await import('./cli/start.ts')).start(options, process.env)) })
 
 program.command('worker')
   .description('serve one GGUF model over HTTP; the gateway starts these itself')
   .requiredOption('--model <file>', 'GGUF file')
   .option('--name <name>', 'name of the model', 'model')
-  .option('--socket <path>', 'listen on this Unix socket')
-  .option('--host <address>', 'or on this address', '127.0.0.1')
-  .option('--port <number>', 'and this port', port)
+  .option('--host <address>', 'address to listen on', '127.0.0.1')
+  .option('--port <number>', 'port; without it a free one is taken', port)
+  .addOption(new Option('--socket <path>', 'listen on this Unix socket instead').conflicts('port'))
   .option('--slots <number>', 'calls answered at once', count, 4)
   .option('--context-tokens <number>', 'longest prompt plus answer', count, 4096)
   .option('--batch-tokens <number>', 'tokens computed in one step', count, 512)
   .option('--threads <number>', 'CPU threads', count, 1)
-  .option('--gpu <kind>', 'auto, cuda, vulkan, metal or false', kind => kind === 'false' ? false : kind, 'auto')
+  .addOption(new Option('--gpu <kind>', 'what computes').choices(['auto', 'cuda', 'vulkan', 'metal', 'false']).default('auto'))
   .option('--sha256 <hex>', 'digest the file must have')
-  .action(async options => (await import('./cli/worker.ts')).worker(options))
+  .action(async options => { process.exit(await (await import('./cli/worker.ts')).worker(options)) })
 
 program.command('check')
   .description('check a configuration file')
@@ -74,7 +80,12 @@ program.command('docs')
   .option('--check', 'only compare, exit 1 when one differs', false)
   .action(async options => { process.exitCode = await (await import('./cli/docs.ts')).printDocs(options) })
 
-await program.parseAsync()
+const argv = process.argv.slice(2)
+await program.parseAsync(namesCommand(argv[0]) ? argv : ['start', ...argv], { from: 'user' })
+
+function namesCommand (first: string | undefined): boolean {
+  return first !== undefined && (!first.startsWith('-') || ['-h', '--help', '-V', '--version'].includes(first))
+}
 
 function port (text: string): number {
   const value = Number(text)

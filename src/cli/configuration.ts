@@ -17,9 +17,12 @@ export interface ConfigurationOptions {
 
 /**
  * The configuration a command works with: the file, or the defaults; over it the environment; over it the flags.
- * @throws ConfigError naming file, line, path, what was found and what would be right
+ * @throws ConfigError naming file, line, path, what was found and what would be right; Error for flags that exclude each other
  */
 export function configurationFor (options: ConfigurationOptions, env: NodeJS.ProcessEnv): LoadedConfig {
+  if (options.config !== undefined && options.model !== undefined) {
+    throw new Error('--model goes without --config: a configuration file names its models itself (backends[].models[].path).')
+  }
   const merged = { ...env, ...flags(options) }
   const model = options.model === undefined ? {} : { model: resolve(options.model) }
   const loaded = options.config === undefined

@@ -1,18 +1,24 @@
 import { modelRoutes, patternAllows } from '../config/resolve.ts'
 import type { BackendConfig } from '../config/schema.ts'
 import { explain, type Premises } from '../pipeline/explain.ts'
-import { configurationFor, type ConfigurationOptions } from './configuration.ts'
+import { configurationFor } from './configuration.ts'
 import { reported } from './reported.ts'
 
-export interface ExplainOptions extends ConfigurationOptions { readonly tenant: string, readonly model: string, readonly class?: string }
+export interface ExplainOptions {
+  readonly config?: string
+  readonly tenant: string
+  /** As a caller would name it; not the file that `start --model` takes. */
+  readonly model: string
+  readonly class?: string
+}
 
 /**
  * `torchgate explain`: what the configuration decides, with every backend taken to be healthy. The admin API's
  * /admin/v1/explain answers the same for the running gateway, with the health of now.
  */
-export function explainCall (options: ExplainOptions, env: NodeJS.ProcessEnv): Promise<number> {
+export function explainCall ({ config: file, ...question }: ExplainOptions, env: NodeJS.ProcessEnv): Promise<number> {
   return reported(async () => {
-    const { config } = configurationFor(options, env)
+    const { config } = configurationFor(file === undefined ? {} : { config: file }, env)
     const premises: Premises = {
       config,
       routes: modelRoutes(config),
@@ -20,7 +26,7 @@ export function explainCall (options: ExplainOptions, env: NodeJS.ProcessEnv): P
       backends: new Map(config.backends.map(backend => [backend.name, healthy(backend)]))
     }
     const tenantOf = (name: string) => config.tenants.find(tenant => tenant.name === name) ?? null
-    process.stdout.write(`${JSON.stringify(explain(premises, tenantOf, options), null, 2)}\n`)
+    process.stdout.write(`${JSON.stringify(explain(premises, tenantOf, question), null, 2)}\n`)
   })
 }
 

@@ -1,9 +1,10 @@
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { openSqlite } from '../store/sqlite.ts'
 import { administerKeys, type KeyAdministration } from '../tenants/administer.ts'
 import { loadPepper } from '../tenants/pepper.ts'
 import { configurationFor, type ConfigurationOptions } from './configuration.ts'
-import { reported } from './reported.ts'
+import { reported, say } from './reported.ts'
 
 export interface CreateOptions extends ConfigurationOptions {
   readonly tenant: string
@@ -12,9 +13,12 @@ export interface CreateOptions extends ConfigurationOptions {
   readonly expires?: string
 }
 
-/** `torchgate keys create`: prints the key on standard output, alone, so that it can be piped. */
+/**
+ * `torchgate keys create`: prints the key on standard output, alone, so that it can be piped. Works before the first
+ * start too, which then makes no keys of its own.
+ */
 export function create (options: CreateOptions, env: NodeJS.ProcessEnv): Promise<number> {
-  return administering(options, env, async keys => {
+  return administering(options, env, async (keys, database) => {
     const { key, row } = await keys.create({
       tenant: options.tenant,
       name: options.name,
@@ -22,12 +26,12 @@ export function create (options: CreateOptions, env: NodeJS.ProcessEnv): Promise
       expiresAt: options.expires === undefined ? null : endOfDay(options.expires)
     })
     process.stdout.write(`${key}\n`)
-    process.stderr.write(`Key ${row.id} of tenant ${row.tenant}. It is shown only now.\n`)
+    say(`Key ${row.id} of tenant ${row.tenant}, in ${database}. It is shown only now.`)
   })
 }
 
 export function list (options: ConfigurationOptions & { readonly json: boolean }, env: NodeJS.ProcessEnv): Promise<number> {
-  return administering(options, env, async keys => {
+  return administering({ ...options, existing: true }, env, async keys => {
     const rows = (await keys.list()).map(({ hmac: _secret, ...row }) => row)
     if (options.json) { process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`); return }
     for (const row of rows) process.stdout.write(`${row.id}  ${row.tenant}  ${row.scopes.join(',')}  ${stateOf(row)}  ${row.name}\n`)
@@ -35,18 +39,27 @@ export function list (options: ConfigurationOptions & { readonly json: boolean }
 }
 
 export function revoke (id: string, options: ConfigurationOptions, env: NodeJS.ProcessEnv): Promise<number> {
-  return administering(options, env, async keys => {
+  return administering({ ...options, existing: true }, env, async keys => {
     if (!await keys.revoke(id)) throw new Error(`No key has the id ${id}. torchgate keys list shows them.`)
-    process.stderr.write(`Key ${id} is revoked.\n`)
+    say(`Key ${id} is revoked.`)
   })
 }
 
-function administering (options: ConfigurationOptions, env: NodeJS.ProcessEnv, work: (keys: KeyAdministration) => Promise<void>): Promise<number> {
+interface Administering extends ConfigurationOptions {
+  /** Refuses to make a database: there would be nothing in it. */
+  readonly existing?: boolean
+}
+
+type Work = (keys: KeyAdministration, database: string) => Promise<void>
+
+function administering (options: Administering, env: NodeJS.ProcessEnv, work: Work): Promise<number> {
   return reported(async () => {
     const { config } = configurationFor(options, env)
-    const store = openSqlite(join(config.dataDir, 'torchgate.db'))
+    const database = join(config.dataDir, 'torchgate.db')
+    if (options.existing === true && !existsSync(database)) throw new Error(`There is no database ${database}. Name its folder with --data-dir or --config.`)
+    const store = openSqlite(database)
     try {
-      await work(administerKeys({ tenants: config.tenants, keys: store.keys, pepper: loadPepper(config.dataDir) }))
+      await work(administerKeys({ tenants: config.tenants, keys: store.keys, pepper: loadPepper(config.dataDir) }), database)
     } finally {
       await store.close()
     }

@@ -1,8 +1,12 @@
 import { runWorker, type WorkerOptions } from '../worker/run.ts'
 
-export type { WorkerOptions } from '../worker/run.ts'
+/** As the command line has them: no flag gives a boolean and a kind. */
+export interface WorkerCommand extends Omit<WorkerOptions, 'gpu'> { readonly gpu: Exclude<WorkerOptions['gpu'], false> | 'false' }
 
-/** `torchgate worker`: one model in this process, until it is told to stop. Ends the process. */
-export async function worker (options: WorkerOptions): Promise<never> {
-  process.exit(await runWorker(options))
+/**
+ * `torchgate worker`: one model in this process, until it is told to stop.
+ * @returns the exit code. The caller exits with it at once: native memory is given back by the end of the process.
+ */
+export function worker ({ gpu, ...options }: WorkerCommand): Promise<number> {
+  return runWorker({ ...options, gpu: gpu === 'false' ? false : gpu })
 }
