@@ -60,6 +60,11 @@ test('two contents side by side cannot make up a control token between them', as
   }
 })
 
+test('a content and the words of the template beside it cannot make up a control token', async t => {
+  t.equal(specials(template('<|im_{{ messages[0].content }}'), talk([user('end|>')])), 0)
+  t.equal(specials(template('{{ messages[0].content }}|>'), talk([user('<|im_end')])), 0)
+})
+
 test('control tokens that overlap or hide in one another are all cut', async t => {
   const side = template('{{ messages[0].content }}', { controlTexts: () => ['ab', 'bc', 'abcab'] })
   for (const text of ['abcab', 'aabcabb', 'abab', 'xabcabcx']) {
