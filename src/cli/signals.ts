@@ -1,10 +1,10 @@
 import { say } from './reported.ts'
 
 /** npm passes on what the terminal has already sent to the whole group, so one Ctrl-C can arrive twice. */
-const ECHO_MS = 500
+const ECHO_MS = 1_000
 
 /**
- * Aborts at the first SIGINT or SIGTERM. A second one, after half a second or more, ends the process at once with code 1.
+ * Aborts at the first SIGINT or SIGTERM. A second one, after a second or more, ends the process at once with code 1.
  * The handlers stay: without them the second signal would end the process without its `exit` event, and leave workers.
  */
 export function stopSignal (): AbortSignal {

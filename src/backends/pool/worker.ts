@@ -134,7 +134,7 @@ export class PooledWorker implements Candidate {
     if (this.#process !== process || this.#state !== 'ready') return
     this.#state = 'backoff'
     this.#distrusted = process
-    this.#log('error', 'worker takes no calls and is replaced', { workerPid: process.pid })
+    this.#log('error', 'worker takes no calls and is replaced', { pid: process.pid })
     this.#endReplaced()
     this.#setup.changed()
   }
@@ -160,7 +160,8 @@ export class PooledWorker implements Candidate {
     const { pool, model, worker } = this.#setup
     const loadMs = Math.round(performance.now() - this.#process.startedAt)
     this.#setup.observer.workerReady({ pool, model: model.name, worker, loadMs })
-    this.#log('info', 'worker is ready', { loadMs, ...loaded, workerPid: this.#process.pid })
+    const { contextTokens, slots, memoryBytes } = loaded
+    this.#log('info', 'worker is ready', { loadMs, contextTokens, slots, memoryBytes, pid: this.#process.pid })
     this.#setup.changed()
   }
 
