@@ -191,6 +191,7 @@ export const MISSING: Case[] = [
   [{ tools: [fn('a')], tool_choice: { type: 'function', function: {} } }, 'tool_choice.function.name', "Missing required parameter: 'tool_choice.function.name'."],
   [{ tools: [fn('a')], tool_choice: { type: 'custom', custom: {} } }, 'tool_choice.custom.name', "Missing required parameter: 'tool_choice.custom.name'."],
   [{ tools: [fn('a')], tool_choice: { type: 'allowed_tools', allowed_tools: { mode: 'auto' } } }, 'tool_choice.allowed_tools.tools', "Missing required parameter: 'tool_choice.allowed_tools.tools'."],
+  [{ tools: [fn('a')], tool_choice: { type: 'allowed_tools' } }, 'tool_choice.allowed_tools', "Missing required parameter: 'tool_choice.allowed_tools'."],
   [{ functions: [{}] }, 'functions[0].name', "Missing required parameter: 'functions[0].name'."],
   [{ functions: [{ name: 'f' }], function_call: {} }, 'function_call.name', "Missing required parameter: 'function_call.name'."]
 ]
