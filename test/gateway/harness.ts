@@ -45,11 +45,14 @@ export function pilotPool (slots = 4, workers = 1, more = ''): string {
 ${more}`
 }
 
-/** @param yaml sections backends, models, tenants and whatever else; ports and folders are filled in */
-export async function startGateway (t: Test, yaml: string, env: NodeJS.ProcessEnv = {}): Promise<Running> {
+/**
+ * @param yaml sections backends, models, tenants and whatever else; ports and folders are filled in
+ * @param server members of the section server
+ */
+export async function startGateway (t: Test, yaml: string, env: NodeJS.ProcessEnv = {}, server = 'drainTimeoutMs: 3000'): Promise<Running> {
   const folder = t.testdir()
   const file = join(folder, 'torchgate.yaml')
-  writeFileSync(file, `server: { port: 0, drainTimeoutMs: 3000 }\nadmin: { port: 0 }\ndataDir: ${join(folder, 'data')}\nlog: { level: silent }\n${yaml}`)
+  writeFileSync(file, `server: { port: 0, ${server} }\nadmin: { port: 0 }\ndataDir: ${join(folder, 'data')}\nlog: { level: silent }\n${yaml}`)
   const { config, revision } = loadConfig(file, { env })
   const gateway = await openGateway(config, { env, revision })
   t.teardown(() => gateway.close(AbortSignal.abort()))
