@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
@@ -168,6 +168,7 @@ class LocalPool implements Pool {
     if (this.#calls.size > 0) await once(this.#events, 'idle')
     await Promise.all(this.#workers.map(worker => worker.stop()))
     await rm(this.#folder, { recursive: true, force: true })
+    folders.delete(this.#folder)
   }
 
   #abortAll (): void {
@@ -178,8 +179,20 @@ class LocalPool implements Pool {
 /** For the sockets of the workers; nobody else may enter it. */
 function openFolder (): string {
   const parent = tmpdir()
-  if (Buffer.byteLength(parent) <= LONGEST_TMPDIR) return mkdtempSync(join(parent, 'torchgate-'))
-  throw new Error(`TMPDIR: ${parent} is too long for the sockets of local workers; choose a folder of at most ${LONGEST_TMPDIR} bytes.`)
+  if (Buffer.byteLength(parent) > LONGEST_TMPDIR) {
+    throw new Error(`TMPDIR: ${parent} is too long for the sockets of local workers; choose a folder of at most ${LONGEST_TMPDIR} bytes.`)
+  }
+  if (!process.listeners('exit').includes(removeFolders)) process.on('exit', removeFolders)
+  const folder = mkdtempSync(join(parent, 'torchgate-'))
+  folders.add(folder)
+  return folder
+}
+
+/** Those of pools that are not closed yet: a process that is told twice to stop ends without closing them. */
+const folders = new Set<string>()
+
+function removeFolders (): void {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 }
 
 function isCrash (error: unknown): boolean {

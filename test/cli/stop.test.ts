@@ -1,0 +1,98 @@
+/** Signals: the first drains, the second ends, and no worker outlives its gateway. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import OpenAI from 'openai'
+import { test, type Test } from 'tap'
+import { ask, eventually, readAll } from '../gateway/harness.ts'
+import { startProvider, type Provider } from '../gateway/provider.ts'
+import { isReady, nobodyOf, openFolder, processesOf, start, workersOf, type Started } from './command.ts'
+
+const limits = { timeout: 60_000 }
+
+interface Scene extends Started { readonly folder: string, readonly provider: Provider, readonly client: OpenAI }
+
+/** A gateway with its own worker and a provider that can be told to be slow. */
+async function scene (t: Test): Promise<Scene> {
+  const folder = openFolder(t)
+  const provider = await startProvider(t)
+  const started = await start(t, folder, [], { env: { OPENAI_API_KEY: 'k', OPENAI_BASE_URL: provider.url } })
+  await isReady(started.command)
+  return { ...started, folder, provider, client: new OpenAI({ apiKey: started.key, baseURL: `${started.url}/v1`, maxRetries: 0 }) }
+}
+
+/** An open stream that the provider ends by itself after about `ms`. */
+async function slowStream ({ provider, client }: Scene, ms: number) {
+  const words = Array.from({ length: ms / 100 }, (_, index) => `${index} `)
+  provider.behave = { do: 'answer', words, gapMs: 100 }
+  const stream = await client.chat.completions.create({ ...ask('Hello', 'gpt-slow'), stream: true })
+  return { whole: words.join(''), stream, ended: readAll(stream) }
+}
+
+test('Ctrl-C drains: running streams end whole, new calls are refused, and the exit code is 0', limits, async t => {
+  const at = await scene(t)
+  const { whole, ended } = await slowStream(at, 1_500)
+  const local = readAll(await at.client.chat.completions.create({ ...ask('Count from 1 to 40'), stream: true }))
+  t.equal((await fetch(`${at.adminUrl}/readyz`)).status, 200)
+
+  at.command.interrupt()
+  await at.command.says(/SIGINT: finishing running calls; a second signal exits at once/)
+  t.ok(await eventually(async () => (await fetch(`${at.adminUrl}/readyz`)).status === 503), 'no new traffic is wanted')
+  t.match(await (await fetch(`${at.adminUrl}/readyz`)).json(), { status: 'not_ready', checks: { gateway: 'draining' } })
+  t.equal((await fetch(`${at.adminUrl}/livez`)).status, 200, 'but it lives')
+  await t.rejects(fetch(`${at.url}/v1/models`, { headers: { connection: 'close' } }), 'the port takes no new connection')
+
+  t.match(await ended, { text: whole, finish: 'stop' })
+  t.match(await local, { text: /\b40\b/, finish: 'stop' })
+  t.same(await at.command.exit, { code: 0, signal: null })
+  t.same(processesOf(at.folder), [])
+  t.notOk(readdirSync(at.folder).some(name => name.startsWith('torchgate-')), 'nor a socket')
+  t.match(at.command.stdout, /"target":"openai\/gpt-\*".*"outcome":"ok"/)
+})
+
+test('a second signal ends it at once, with a stream open', limits, async t => {
+  const at = await scene(t)
+  const { ended } = await slowStream(at, 20_000)
+  ended.catch(() => {})
+  at.command.kill('SIGTERM')
+  await at.command.says(/SIGTERM: finishing/)
+  await wait(1_100)
+  const pressedMs = performance.now()
+  at.command.interrupt()
+  t.same(await at.command.exit, { code: 1, signal: null })
+  t.ok(performance.now() - pressedMs < 2_000)
+  t.ok(await nobodyOf(at.folder, 2_000), 'no worker is left')
+  t.notOk(readdirSync(at.folder).some(name => name.startsWith('torchgate-')), 'nor a socket')
+  await t.rejects(ended)
+})
+
+test('a gateway that is killed takes its workers along within 2 s, whatever they are doing', limits, async t => {
+  const at = await scene(t)
+  const pids = workersOf(at.folder)
+  t.equal(pids.length, 1)
+  const busy = Promise.allSettled(Array.from({ length: 8 }, async () => at.client.chat.completions.create(ask('Count from 1 to 40'))))
+  at.command.kill('SIGKILL')
+  t.ok(await nobodyOf(at.folder, 2_000))
+  t.same(await at.command.exit, { code: null, signal: 'SIGKILL' })
+  await busy
+  t.ok(existsSync(join(at.folder, 'data/torchgate.db')))
+})
+
+test('a gateway that is killed while its worker loads takes it along too', limits, async t => {
+  const folder = openFolder(t)
+  const { command } = await start(t, folder)
+  command.kill('SIGKILL')
+  await command.exit
+  t.ok(await nobodyOf(folder, 2_000))
+})
+
+test('Ctrl-C while the workers still load: exit code 0, and nothing is left', limits, async t => {
+  const folder = openFolder(t)
+  const { command, key } = await start(t, folder)
+  command.interrupt()
+  t.same(await command.exit, { code: 0, signal: null })
+  t.notMatch(command.stderr, /Ready|no ready worker/)
+  t.notMatch(command.stdout, /"level":"error"/)
+  t.same(processesOf(folder), [])
+  t.ok(key !== '')
+})
