@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'tap'
 import { GatewayError } from '../../src/errors.ts'
-import { Batch, share, type Done, type Work } from '../../src/worker/batch.ts'
+import { Batch, type Done, type Work } from '../../src/worker/batch.ts'
 import type { Engine, Sampling, StepItem, StepResult } from '../../src/worker/engine.ts'
 
 const SAMPLING: Sampling = { temperature: 1, topP: 1, topK: 40, minP: 0, seed: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map() }
@@ -273,10 +273,22 @@ test('a slot shows what it is doing', async t => {
   t.strictSame(batch.view(), [{ id: 0, busy: false, phase: 'idle', promptTokens: 0, generatedTokens: 0, cachedTokens: 41 }])
 })
 
-test('room is shared evenly, and what a short prompt leaves the longer ones get', async t => {
-  t.strictSame(share(30, [10, 10, 10]), [10, 10, 10])
-  t.strictSame(share(30, [100, 4, 100]), [13, 4, 13])
-  t.strictSame(share(2, [5, 5, 5]).reduce((a, b) => a + b), 2)
-  t.strictSame(share(64, []), [])
-  t.strictSame(share(64, [10]), [10])
+test('prompts are read one after the other: a short one does not wait for a long one, nor a long one for ever', async t => {
+  const engine = new FakeEngine(4, 32)
+  const batch = new Batch(engine)
+  const order: string[] = []
+  const read = async (name: string, length: number, start: number): Promise<void> => {
+    await run(batch, { prompt: prompt(length, start), maxTokens: 1 })
+    order.push(name)
+  }
+  await Promise.all([read('long', 300, 0), read('longer', 350, 400), read('short', 20, 800)])
+  t.equal(order[0], 'short')
+  t.ok(engine.steps.every(items => items.length <= 2), 'whole steps go to one prompt')
+  const turns = engine.steps.slice(0, 8).map(items => Math.floor(items[0]!.tokens[0]! / 400))
+  t.ok(turns.includes(0) && engine.steps.length <= 24, `read in turns: ${turns.join(' ')}`)
+
+  const endless = ['first', ...Array.from({ length: 12 }, (_, i) => `chat ${i}`)]
+  order.length = 0
+  await Promise.all(endless.map((name, i) => read(name, i === 0 ? 390 : 60, i * 400)))
+  t.ok(order.indexOf('first') < endless.length - 1, 'short ones that keep coming do not starve it')
 })
