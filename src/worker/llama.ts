@@ -49,7 +49,7 @@ export async function loadLlama (options: LlamaOptions): Promise<LlamaEngine> {
 async function openLlama ({ gpu, threads, log }: LlamaOptions): Promise<Llama> {
   const logger = (_level: string, message: string): void => { log(message.trim()) }
   if (gpu === false || (gpu === 'auto' && !hasGpuDevice())) {
-    const llama = await openCpuBinary({ maxThreads: threads, logger })
+    const llama = await openCpuBinary({ maxThreads: threads, logger }, log)
     if (llama !== null) return llama
   }
   const { getLlama, LlamaLogLevel } = await import('node-llama-cpp')
@@ -70,7 +70,7 @@ function hasGpuDevice (): boolean {
  * the binary is loaded at once.
  * @returns null where it cannot be done so; `getLlama` then says why
  */
-async function openCpuBinary (options: { maxThreads: number, logger: (level: string, message: string) => void }): Promise<Llama | null> {
+async function openCpuBinary (options: BinaryOptions, log: (line: string) => void): Promise<Llama | null> {
   if (process.platform !== 'linux') return null
   const library = import.meta.resolve('node-llama-cpp')
   const require = createRequire(library)
@@ -93,10 +93,13 @@ async function openCpuBinary (options: { maxThreads: number, logger: (level: str
       numa: false,
       tempDir: false
     })
-  } catch {
+  } catch (thrown) {
+    log(`The CPU binary could not be loaded at once, so node-llama-cpp looks for one: ${thrown instanceof Error ? thrown.message : String(thrown)}`)
     return null
   }
 }
+
+interface BinaryOptions { readonly maxThreads: number, readonly logger: (level: string, message: string) => void }
 
 /** Internal of node-llama-cpp 3.22.1; `getLlama` calls it in the same way. */
 interface LlamaFactory { _create (options: Record<string, unknown>): Promise<Llama> }

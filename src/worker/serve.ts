@@ -67,7 +67,8 @@ async function handle (routes: Routes, request: IncomingMessage, response: Serve
     await route(request, response)
   } catch (thrown) {
     const error = toGatewayError(thrown)
-    if (error.code === 'client_closed') { response.destroy(); return }
+    // Whoever has left hears no error, and there is none to log.
+    if (error.code === 'client_closed' || response.destroyed) { response.destroy(); return }
     if (error.status >= 500 && error.cause !== undefined) log(`${error.code}: ${error.cause instanceof Error ? error.cause.stack : String(error.cause)}`)
     // A request that was not read to its end would be taken for the next one.
     if (!request.complete && !response.headersSent) response.setHeader('connection', 'close')
