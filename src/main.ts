@@ -9,6 +9,11 @@ import { VERSION } from './version.ts'
 // where nobody can write, nothing is kept.
 enableCompileCache(join(import.meta.dirname, '../node_modules/.cache/torchgate'))
 
+// A reader that has left, as head does, is no fault; the gateway goes on without one.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => { if (error.code !== 'EPIPE') throw error })
+}
+
 const program = new Command('torchgate')
   .description('A self-hosted, OpenAI-compatible inference gateway.')
   .version(VERSION)

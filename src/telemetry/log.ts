@@ -105,13 +105,14 @@ class LogFile {
 
   async #end (): Promise<void> {
     this.#tellDrops()
-    const closed = new Promise<void>(resolve => {
-      this.stream.once('close', resolve)
-      this.stream.once('error', () => resolve())
-      setTimeout(resolve, this.#failed ? 0 : CLOSE_MS).unref()
-    })
+    const { promise: closed, resolve } = Promise.withResolvers<void>()
+    this.stream.once('close', resolve)
+    this.stream.once('error', () => { resolve() })
+    // Keeps the process: without it Node ends in the middle of closing when a broken stream was the last thing open.
+    const timer = setTimeout(resolve, this.#failed ? 0 : CLOSE_MS)
     this.stream.end()
     await closed
+    clearTimeout(timer)
     this.stream.destroy()
   }
 }

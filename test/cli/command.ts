@@ -99,6 +99,12 @@ export class Command {
   /** To the whole group, as a terminal does with Ctrl-C. */
   interrupt (): void { process.kill(-this.pid, 'SIGINT') }
 
+  /** Closes the reading ends of its output, as a pipe into a command that has ended. */
+  leave (): void {
+    this.#child.stdout.destroy()
+    this.#child.stderr.destroy()
+  }
+
   /** Waits until standard error says so. @returns the match */
   async says (what: RegExp): Promise<RegExpMatchArray> {
     for (const endMs = performance.now() + PATIENCE_MS; performance.now() < endMs; await wait(5)) {
