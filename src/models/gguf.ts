@@ -66,7 +66,7 @@ function readHead (cursor: Cursor): GgufHead {
     const key = cursor.string('a metadata key')
     facts.add(key, readValue(cursor, cursor.u32(), key))
   }
-  const parameters = readTensorTable(cursor, tensors, facts.number('general.alignment') ?? 32)
+  const parameters = readTensorTable(cursor, tensors, facts.number('general.alignment') || 32)
   return facts.toHead(version, parameters)
 }
 
@@ -141,7 +141,7 @@ class Facts {
 
   number (key: string): number | null {
     const value = this.#values.get(key)
-    return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : null
+    return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : null
   }
 
   toHead (version: number, parameters: number): GgufHead {
@@ -154,13 +154,13 @@ class Facts {
       architecture,
       name: this.text('general.name'),
       license: this.text('general.license'),
-      contextTokens: this.number(`${architecture}.context_length`),
-      fileType: this.number('general.file_type') ?? (this.#values.get('general.file_type') === 0 ? 0 : null),
+      contextTokens: this.number(`${architecture}.context_length`) || null,
+      fileType: this.number('general.file_type'),
       parameters,
       chatTemplates: this.#chatTemplates(),
       vocabularySize: shape.length,
       longestTokenBytes: shape.longestBytes,
-      splits: this.number('split.count') ?? 1
+      splits: this.number('split.count') || 1
     }
   }
 

@@ -205,8 +205,6 @@ export class LlamaEngine implements Engine, Vocabulary {
     return texts.filter(text => text !== '')
   }
 
-  isControl (token: number): boolean { return this.#model.getTokenAttributes(token as Token).control }
-
   tokenize (text: string): number[] { return this.#model.tokenize(text, true) }
 
   detokenize (tokens: readonly number[], before: readonly number[]): string {

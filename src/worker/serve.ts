@@ -9,6 +9,7 @@ import { StopMatcher } from './stop.ts'
 import { TextOfTokens } from './text.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
+const MAX_DISCARDED_BYTES = 128 * 1024 * 1024
 /** Longer than a pool keeps an idle connection, so that it is never the worker that closes under a request. */
 const KEEP_ALIVE_MS = 120_000
 const SWEEP_MS = 50
@@ -119,16 +120,20 @@ function leaving (response: ServerResponse): AbortSignal {
   return controller.signal
 }
 
+/**
+ * A body that is too large is read on to its end, within reason: a client that is cut off while it sends sees a broken
+ * connection and tries again, instead of the answer.
+ */
 async function readBody (request: IncomingMessage): Promise<Buffer> {
-  const tooLarge = new GatewayError('request_too_large', `The body is larger than ${MAX_BODY_BYTES} bytes.`)
-  if (Number(header(request, 'content-length')) > MAX_BODY_BYTES) throw tooLarge
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > MAX_BODY_BYTES) throw tooLarge
-    chunks.push(chunk)
+    if (bytes <= MAX_BODY_BYTES) chunks.push(chunk)
+    else if (bytes > MAX_DISCARDED_BYTES) break
+    else chunks.length = 0
   }
+  if (bytes > MAX_BODY_BYTES) throw new GatewayError('request_too_large', `The body is larger than ${MAX_BODY_BYTES} bytes.`)
   return Buffer.concat(chunks)
 }
 

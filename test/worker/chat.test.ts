@@ -185,14 +185,6 @@ test('a client that leaves frees its slot within 50 ms, while its prompt is read
   }
 })
 
-test('a reader that stands still stops nobody else', async t => {
-  const still = await chat(url, { messages: user('a'), stream: true, ...NEVER_ENDING, max_tokens: 1500 })
-  t.match(textOf(await completion(url, { messages: user('Hello!') })), /^Hello/)
-  const seen = await events(still) as OpenAI.Chat.ChatCompletionChunk[]
-  t.equal(seen.at(-1) as unknown, '[DONE]')
-  t.equal(seen.at(-2)?.choices[0]?.finish_reason, 'length')
-})
-
 test('what changes an answer and cannot be done is refused by name', async t => {
   const tools = [{ type: 'function', function: { name: 'add' } }]
   const refused: [Record<string, unknown>, string, string][] = [
