@@ -8,23 +8,18 @@ ARG NODE_IMAGE=node:26-bookworm-slim
 
 FROM ${NODE_IMAGE} AS dependencies
 WORKDIR /app
-COPY package.json package-lock.json ./
-# Without --omit=optional npm fetches llama.cpp for CUDA and Vulkan too, 600 MB. The CPU binding is then added by name; package.json
-# has its version, and the lockfile its digest. `process.arch` is that of the image, also when it is built on another machine.
-RUN npm ci --omit=dev --omit=optional --no-audit --no-fund \
- && npm install --no-save --omit=dev --omit=optional --no-audit --no-fund \
-    "$(node -p '`@node-llama-cpp/linux-${process.arch}@${require("./package.json").dependencies["node-llama-cpp"]}`')"
+COPY package.json package-lock.json deploy/binding.ts ./
+# Of the builds of llama.cpp only the one for the CPU of this image.
+RUN node binding.ts && npm ci --omit=dev --omit=optional --no-audit --no-fund
 
 FROM ${NODE_IMAGE} AS runtime
-ARG NODE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="torchgate" \
       org.opencontainers.image.description="A self-hosted, OpenAI-compatible inference gateway: local models and cloud providers behind one policy." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.base.name="docker.io/library/${NODE_IMAGE}"
+      org.opencontainers.image.revision="${REVISION}"
 RUN apt-get update \
  && apt-get install -y --no-install-recommends tini \
  && rm -rf /var/lib/apt/lists/* \
