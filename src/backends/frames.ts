@@ -1,5 +1,5 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
-import { chunkHasContent, findError, hasPlainText, isDone, noteFinished, type WireError } from '../wire/observe.ts'
+import { chunkHasContent, doneEnd, findError, hasPlainText, isDone, noteFinished, type WireError } from '../wire/observe.ts'
 import { DONE_EVENT, EventCutter, events } from '../wire/sse.ts'
 
 /** Unread bytes at which the backend is told to wait. */
@@ -214,7 +214,11 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
   }
 
   /** Up to an error event or `[DONE]` a frame is good; what follows is never read. */
-  #inspect (frame: Buffer): Buffer | null {
+  #inspect (received: Buffer): Buffer | null {
+    noteFinished(received, this.#finished)
+    // Not worth a search in every frame: it comes when choices have ended, or stands at the end of one.
+    const end = this.#finished.size > 0 || isDone(received) ? doneEnd(received) : -1
+    const frame = end === -1 ? received : received.subarray(0, end)
     const found = findError(frame)
     if (found !== null) {
       this.#reported = found.error
@@ -222,8 +226,7 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
       if (found.start === 0) return this.#readEnd()
       return frame.subarray(0, found.start)
     }
-    if (isDone(frame)) this.#finish()
-    else noteFinished(frame, this.#finished)
+    if (end !== -1) this.#finish()
     return frame
   }
 

@@ -21,6 +21,7 @@ const DATA_FIELD_LENGTH = 'data: '.length
 const TOKENS_KEY = Buffer.from('kens":')
 const ERROR_KEY = Buffer.from('rror"')
 const CONTENT_KEY = Buffer.from('ontent":"')
+const DONE_KEY = Buffer.from('DONE]\n\n')
 const REASON_KEY = Buffer.from('_reason":')
 /** More than any context of any model; beyond it a count is a mistake or an attack on the ledger. */
 const MAX_TOKENS = 1_000_000_000
@@ -142,6 +143,12 @@ export function isDone (frame: Buffer): boolean {
   const start = frame.length - DONE_EVENT.length
   if (start < 0 || frame[frame.length - 3] !== 93) return false
   return DONE_EVENT.compare(frame, start) === 0 && (start === 0 || frame[start - 1] === LF)
+}
+
+/** Offset behind the first `data: [DONE]` of the frame; -1 when there is none. JSON holds no line end, so nothing else ends like it. */
+export function doneEnd (frame: Buffer): number {
+  const at = frame.indexOf(DONE_KEY)
+  return at === -1 ? -1 : at + DONE_KEY.length
 }
 
 /** Adds the indexes of the choices that end in this frame. */

@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { countDeltas, errorOf, hasContent, hasPlainText, isDone, noteFinished, usageOf, usageOfBody, usageOfChunk, withoutUsageChunk } from '../../src/wire/observe.ts'
+import { countDeltas, doneEnd, errorOf, hasContent, hasPlainText, isDone, noteFinished, usageOf, usageOfBody, usageOfChunk, withoutUsageChunk } from '../../src/wire/observe.ts'
 
 const frame = (...values: unknown[]) => Buffer.from(values.map(value => `data: ${typeof value === 'string' ? value : JSON.stringify(value)}\n\n`).join(''))
 const delta = (members: unknown, finish: string | null = null, index = 0) => ({ id: 'x', choices: [{ index, delta: members, finish_reason: finish }] })
@@ -85,6 +85,10 @@ test('[DONE] counts only at the end of a frame and as an event of its own', t =>
   t.notOk(isDone(frame(delta({ content: 'data: [DONE]\n\n' }))))
   t.notOk(isDone(Buffer.from('xdata: [DONE]\n\n')))
   t.notOk(isDone(Buffer.alloc(0)))
+  const good = frame(delta({ content: 'a' }), '[DONE]')
+  t.equal(doneEnd(good), good.length)
+  t.equal(doneEnd(Buffer.concat([good, good])), good.length, 'what follows it is no part of the answer')
+  t.equal(doneEnd(frame(delta({ content: 'data: [DONE]\n\n' }))), -1)
   t.end()
 })
 
