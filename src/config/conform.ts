@@ -1,8 +1,7 @@
 /** Holds a value against the schema: fills in defaults and finds everything that does not fit. */
 import type { TSchema } from 'typebox'
-import { Value } from 'typebox/value'
 import { nearest } from './nearest.ts'
-import { choicesOf, entriesOf, expected, got, isOptional, isSecret, kindsOf, type Node } from './node.ts'
+import { choicesOf, entriesOf, expected, fits, got, isOptional, isSecret, kindsOf, type Node } from './node.ts'
 import { listed, type Finding, type Path } from './problems.ts'
 
 /** `value` is complete and of the schema's type exactly when there are no findings. The given value is left as it is. */
@@ -83,7 +82,7 @@ function visitList (node: Node, value: unknown, path: Path, report: Report): unk
 }
 
 function visitLeaf (node: Node, value: unknown, path: Path, report: Report): unknown {
-  if (Value.Check(node, value)) return value
+  if (fits(node, value)) return value
   const hint = isText(node) && isScalar(value) && typeof value !== 'string' ? '; put it in quotes' : ''
   report(path, mismatch(node, value) + hint)
 }

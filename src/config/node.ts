@@ -53,6 +53,22 @@ export function isOptional (parent: Node, name: string): boolean {
   return parent.properties?.[name]?.default !== undefined || parent.required?.includes(name) !== true
 }
 
+/**
+ * Whether a value fits a node that has no members. TypeBox says the same, but its check is 300 modules, a fifth of the
+ * time from the command to the first call; a test holds both against each other.
+ */
+export function fits (node: Node, value: unknown): boolean {
+  const choices = choicesOf(node)
+  if (choices !== null) return choices.some(choice => choice === value)
+  if (node.type === 'boolean') return typeof value === 'boolean'
+  if (node.type === 'integer') return typeof value === 'number' && Number.isInteger(value) && isBetween(value, node.minimum, node.maximum)
+  if (node.type !== 'string' || typeof value !== 'string') return false
+  if (!isBetween([...value].length, node.minLength, node.maxLength)) return false
+  return node.pattern === undefined || new RegExp(node.pattern, 'u').test(value)
+}
+
+function isBetween (value: number, least = -Infinity, most = Infinity): boolean { return value >= least && value <= most }
+
 /** What may stand here: `a whole number from 1 to 64`, `local, domain or cloud`. */
 export function expected (node: Node): string {
   const choices = choicesOf(node)
