@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { openSqlite } from '../store/sqlite.ts'
 import { administerKeys, type KeyAdministration } from '../tenants/administer.ts'
+import { parseKey } from '../tenants/keys.ts'
 import { loadPepper } from '../tenants/pepper.ts'
 import { configurationFor, type ConfigurationOptions } from './configuration.ts'
 import { reported, say } from './reported.ts'
@@ -38,9 +39,11 @@ export function list (options: ConfigurationOptions & { readonly json: boolean }
   })
 }
 
-export function revoke (id: string, options: ConfigurationOptions, env: NodeJS.ProcessEnv): Promise<number> {
+/** @param text the id, or the whole key: of one that leaked, that is what is at hand. It is not repeated. */
+export function revoke (text: string, options: ConfigurationOptions, env: NodeJS.ProcessEnv): Promise<number> {
   return administering({ ...options, existing: true }, env, async keys => {
-    if (!await keys.revoke(id)) throw new Error(`No key has the id ${id}. torchgate keys list shows them.`)
+    const id = parseKey(text)?.id ?? text
+    if (!await keys.revoke(id)) throw new Error('No key has this id. torchgate keys list shows them.')
     say(`Key ${id} is revoked.`)
   })
 }

@@ -1,5 +1,5 @@
 /** The command line as its users meet it: a process with a folder of its own, what it says, and what it leaves behind. */
-import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { spawn, spawnSync, type ChildProcessByStdio } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,9 @@ import type { Test } from 'tap'
 export const ROOT = join(import.meta.dirname, '../..')
 const MAIN = join(ROOT, 'src/main.ts')
 const PATIENCE_MS = 30_000
+
+/** For `t.test(name, { skip: withoutCurl })`: a developer's machine may have none, CI has to. */
+export const withoutCurl = spawnSync('curl', ['--version']).status === 0 || process.env['CI'] !== undefined ? false : 'no curl in PATH'
 
 export interface Exit { readonly code: number | null, readonly signal: NodeJS.Signals | null }
 

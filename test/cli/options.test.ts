@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test, type Test } from 'tap'
 import { BUILTIN_MODEL } from '../../src/models/builtin.ts'
 import { startProvider } from '../gateway/provider.ts'
-import { addresses, Command, openFolder, run, start } from './command.ts'
+import { addresses, Command, openFolder, start } from './command.ts'
 
 const limits = { timeout: 60_000 }
 
@@ -33,9 +33,13 @@ test('--model serves another file, under its own name', limits, async t => {
   const file = join(folder, 'Tiny Talker-Q8_0.gguf')
   copyFileSync(BUILTIN_MODEL.path, file)
   const { command, url, key } = await start(t, folder, ['--model', file])
-  const [line = ''] = /^ {2}curl .+$/m.exec(command.stderr) ?? []
-  const { stdout } = await run(t, folder, [line], { program: ['sh', '-c'] })
-  t.match(JSON.parse(stdout), { model: 'tiny-talker-q8_0', choices: [{ finish_reason: 'stop' }] })
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'tiny-talker-q8_0', messages: [{ role: 'user', content: 'Hello' }] })
+  })
+  t.match(await response.json(), { model: 'tiny-talker-q8_0', choices: [{ finish_reason: 'stop' }] })
+  t.match(command.stderr, '"model":"tiny-talker-q8_0"', 'the line to paste names it')
   const models = await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${key}` } })
   t.match((await models.json() as { data: { id: string }[] }).data.map(({ id }) => id), ['tiny-talker-q8_0'])
 })
