@@ -108,7 +108,7 @@ const BEFORE: Record<string, [stream: boolean, says: Says, status: number, code:
   'a reset': [false, null, 502, 'backend_unreachable'],
   'a closed door': [false, [], 502, 'backend_unreachable'],
   'no HTTP': [false, 'SSH-2.0-OpenSSH\r\n', 502, 'backend_invalid_answer'],
-  'silence': [false, '', 504, 'backend_timeout', true],
+  'silence': [true, '', 504, 'backend_timeout', true],
   'silence behind the head': [true, EVENTS, 504, 'backend_timeout', true],
   'roles and comments for ever': [true, [EVENTS, event(chunk({ role: 'assistant', content: '' })), ': hold on\n\n'], 504, 'backend_timeout', true],
   'a page': [false, `${head('text/html')}<html></html>`, 502, 'backend_invalid_answer'],
