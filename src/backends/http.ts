@@ -2,6 +2,7 @@
 import type { Dispatcher } from 'undici'
 import { GatewayError } from '../errors.ts'
 import type { Answer } from '../wire/answer.ts'
+import type { ChatRequest } from '../wire/chat.ts'
 import { wireErrorOf, type WireError } from '../wire/observe.ts'
 import type { Attempts, Running } from './attempts.ts'
 import { broken, refused, reported, reportedInStream, type Asked } from './failure.ts'
@@ -45,6 +46,12 @@ export interface ExchangeTimeouts {
   /** Longest silence after that. A pause of the reader is not silence. */
   readonly idleMs: number
   readonly totalMs: number
+}
+
+/** Usage is always asked for, because the ledger needs it; the pipeline takes the event out again where the caller did not. */
+export function bodyOf (request: ChatRequest): string {
+  if (request.stream !== true) return JSON.stringify(request)
+  return JSON.stringify({ ...request, stream_options: { ...request.stream_options, include_usage: true } })
 }
 
 /**

@@ -6,7 +6,7 @@ import type { ChatRequest } from '../wire/chat.ts'
 import { Attempts } from './attempts.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import { healthAfter, HEALTHY, isDown } from './health.ts'
-import { exchange, type Dispatcher, type ExchangeTimeouts } from './http.ts'
+import { bodyOf, exchange, type Dispatcher, type ExchangeTimeouts } from './http.ts'
 
 export interface OpenAIBackendOptions {
   /** Gives the connections to an origin, or refuses; Egress.dial. */
@@ -95,12 +95,6 @@ class OpenAIBackend implements Backend {
     this.#isClosing = true
     await this.#attempts.drain(new GatewayError('backend_interrupted', `${this.name} was closed before the answer was complete.`), signal)
   }
-}
-
-/** Usage is always asked for, because the ledger needs it; the pipeline takes the event out again where the caller did not. */
-function bodyOf (request: ChatRequest): string {
-  if (request.stream !== true) return JSON.stringify(request)
-  return JSON.stringify({ ...request, stream_options: { ...request.stream_options, include_usage: true } })
 }
 
 function headersOf (config: OpenAIBackendConfig, apiKey: string | null): Record<string, string> {

@@ -9,6 +9,7 @@ import { GatewayError } from '../../errors.ts'
 import type { Answer } from '../../wire/answer.ts'
 import type { ChatRequest } from '../../wire/chat.ts'
 import type { Availability, Backend, ChatOptions } from '../backend.ts'
+import { bodyOf } from '../http.ts'
 import { Admission } from './admission.ts'
 import { attempt, type Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
@@ -138,7 +139,7 @@ class LocalPool implements Pool {
       pool: this.name,
       callId,
       isolation,
-      body: JSON.stringify(request),
+      body: bodyOf(request),
       stream: request.stream === true,
       choices: request.n ?? 1,
       timeouts: this.#config.timeouts
