@@ -250,7 +250,7 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
     const value = parse(bytes)
     const error = wireErrorOf(value)
     if (error !== null) this.refuse(reported(this.#asked, error))
-    else if (isCompletion(value)) this.#resolve({ kind: 'body', bytes })
+    else if (isCompletion(value)) this.#resolve({ kind: 'body', bytes, value })
     else this.#refuseAnswer(`answered with ${named(type)} that is no chat completion`)
   }
 }

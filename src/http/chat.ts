@@ -37,14 +37,13 @@ export async function chatRoute (server: FastifyInstance, { services, recorders,
     const principal = request.principal!
     call.record.tenant = principal.tenant.name
     call.record.keyId = principal.keyId
-    const outlet = new HttpOutlet(reply.raw, request.id, request.left!)
+    const outlet = new HttpOutlet(reply.raw, call, request.left!)
     try {
       if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
       const body = parseBody(request.body as Buffer)
       const claimedClass = header(request, 'x-torchgate-class')
       await serveChat(services, call, { principal, body, claimedClass, signal: request.left! }, outlet)
       reply.hijack()
-      outlet.end()
     } catch (thrown) {
       if (!outlet.begun && !request.left!.aborted) throw thrown
       reply.hijack()

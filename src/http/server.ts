@@ -8,6 +8,7 @@ import { createListener } from '../listener/listener.ts'
 import type { Call } from '../pipeline/call.ts'
 import type { Scope } from '../store/store.ts'
 import type { Principal, Tenants } from '../tenants/tenants.ts'
+import { decisionHeaders } from './decision.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -41,7 +42,8 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
       const shown = isStranger(request) && error.status < 500 ? await floodChecked(error, request, countFailure) : error
       request.call?.end(shown, shown.status)
       return shown
-    }
+    },
+    errorHeadersOf: ({ call }) => call === null || call === undefined ? {} : decisionHeaders(call)
   })
   server.decorateRequest('principal', null)
   server.decorateRequest('call', null)
@@ -57,10 +59,8 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
     // After the route's own hooks, which open the call, and before the body is read.
     route.onRequest = [route.onRequest ?? [], check].flat()
   })
-  server.addHook('onRequest', async (_request, reply) => {
-    if (!draining) return
-    reply.header('connection', 'close')
-    throw new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 })
+  server.addHook('onRequest', async () => {
+    if (draining) throw new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 })
   })
   return { server, drain: () => { draining = true } }
 }

@@ -5,7 +5,18 @@ const MAX_RETRY_S = 60
 
 /** Source of the names and forms: OpenAI guide "Rate limits", "Rate limits in headers", read 2026-11-22. */
 export function rateLimitHeaders ({ requests, tokens }: { readonly requests: Standing | null, readonly tokens: Standing | null }): Record<string, string> {
-  return { ...headersOf('requests', requests), ...headersOf('tokens', tokens) }
+  const headers: Record<string, string> = {}
+  if (requests !== null) {
+    headers['x-ratelimit-limit-requests'] = String(requests.limit)
+    headers['x-ratelimit-remaining-requests'] = remaining(requests)
+    headers['x-ratelimit-reset-requests'] = duration(requests.resetS)
+  }
+  if (tokens !== null) {
+    headers['x-ratelimit-limit-tokens'] = String(tokens.limit)
+    headers['x-ratelimit-remaining-tokens'] = remaining(tokens)
+    headers['x-ratelimit-reset-tokens'] = duration(tokens.resetS)
+  }
+  return headers
 }
 
 /** `retry-after` is for everybody, `retry-after-ms` for the OpenAI SDKs, which prefer it. */
@@ -14,13 +25,8 @@ export function retryHeaders (retryAfterS: number): Record<string, string> {
   return { 'retry-after': String(Math.max(1, Math.ceil(s))), 'retry-after-ms': String(Math.max(1, Math.ceil(s * 1000))) }
 }
 
-function headersOf (resource: 'requests' | 'tokens', standing: Standing | null): Record<string, string> {
-  if (standing === null) return {}
-  return {
-    [`x-ratelimit-limit-${resource}`]: String(standing.limit),
-    [`x-ratelimit-remaining-${resource}`]: String(Math.max(0, Math.floor(standing.remaining))),
-    [`x-ratelimit-reset-${resource}`]: duration(standing.resetS)
-  }
+function remaining ({ remaining: left }: Standing): string {
+  return String(Math.max(0, Math.floor(left)))
 }
 
 /** As Go prints it, and so OpenAI: `0s`, `20ms`, `1.5s`, `6m0s`, `1h0m0s`. Rounded up to whole milliseconds. */

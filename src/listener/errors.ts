@@ -47,7 +47,7 @@ export function errorHeaders (error: GatewayError, requestId: string): Record<st
   const headers: Record<string, string> = { 'x-request-id': requestId }
   if (error instanceof RateLimited) Object.assign(headers, rateLimitHeaders(error.standing))
   if (error.retryAfterS !== null) Object.assign(headers, retryHeaders(error.retryAfterS))
-  else if (error.status >= 429) headers['x-should-retry'] = 'false'
+  else if (error.status === 408 || error.status === 409 || error.status >= 429) headers['x-should-retry'] = 'false'
   if (error.status === 401) headers['www-authenticate'] = 'Bearer'
   if (error instanceof MethodNotAllowed) headers['allow'] = error.allowed.join(', ')
   return headers

@@ -24,6 +24,8 @@ export interface ListenerOptions {
   readonly onFailure: (error: GatewayError, requestId: string) => void
   /** Sees every error before it is answered, and may answer another one. */
   readonly onError?: (error: GatewayError, request: FastifyRequest) => Promise<GatewayError>
+  /** What else is known about a request that failed. */
+  readonly errorHeadersOf?: (request: FastifyRequest) => Readonly<Record<string, string>>
 }
 
 /** Idle connections of load balancers live for up to 60 s; ours have to live longer, or calls race with the end. */
@@ -52,7 +54,7 @@ export function createListener (options: ListenerOptions): FastifyInstance {
     forceCloseConnections: options.closes === 'all' ? true : 'idle',
     requestIdHeader: false,
     schemaController: WITHOUT_SCHEMAS,
-    genReqId: () => `req_${randomBytes(12).toString('hex')}`,
+    genReqId: requestIds(),
     clientErrorHandler: (error, socket) => { connections.refuse(error, socket) },
     frameworkErrors: (error, request, reply) => { void answer(error, request, reply as FastifyReply) }
   })
@@ -102,9 +104,17 @@ function continueLate (server: FastifyInstance, bodyLimitBytes: number): void {
   server.addHook('onRoute', route => { route.preParsing = [route.preParsing ?? [], proceed].flat() })
 }
 
-async function answerError (thrown: Thrown, request: FastifyRequest, reply: FastifyReply, { onError, onFailure }: ListenerOptions): Promise<FastifyReply> {
+async function answerError (thrown: Thrown, request: FastifyRequest, reply: FastifyReply, options: ListenerOptions): Promise<FastifyReply> {
+  const { onError, onFailure, errorHeadersOf } = options
   const known = fromFramework(thrown)
   const error = onError === undefined ? known : await onError(known, request)
   if (error.code === 'internal_error') onFailure(error, request.id)
-  return await reply.code(error.status).headers(errorHeaders(error, request.id)).send(error.toBody())
+  return await reply.code(error.status).headers({ ...errorHeadersOf?.(request), ...errorHeaders(error, request.id) }).send(error.toBody())
+}
+
+/** Unique over restarts and replicas by the random half, within a process by the count; randomness for each would cost as much as parsing the body. */
+function requestIds (): () => string {
+  const half = randomBytes(6).toString('hex')
+  let count = 0
+  return () => `req_${half}${(++count).toString(16).padStart(12, '0')}`
 }

@@ -12,6 +12,9 @@ export class Call {
   readonly record: CallRecord
   readonly #startedMs = performance.now()
   readonly #recorders: readonly Recorder[]
+  /** What was decided, in one line, and which target answers; null before. */
+  why: string | null = null
+  target: Candidate | null = null
   /** What has been counted so far, for a backend that gives no usage or a call that is cut off. */
   readonly counted = { input: 0, output: 0 }
   #lease: Lease | null = null
@@ -79,12 +82,17 @@ export class Call {
     record.errorCode = error?.code ?? null
     record.status = status
     closeLastAttempt(record, error)
-    if (record.usage === null && this.counted.output > 0) {
+    if (record.usage === null && this.#hasUsed(error)) {
       record.usage = { ...this.counted, cachedInput: 0, reasoning: 0 }
       record.usageEstimated = true
     }
     void this.#lease?.settle({ tokens: record.usage === null ? 0 : record.usage.input + record.usage.output })
     for (const recorder of this.#recorders) recorder(record)
+  }
+
+  /** Output came, or a backend was reading the prompt when the caller left: that costs, though nobody says how much. */
+  #hasUsed (error: GatewayError | null): boolean {
+    return this.counted.output > 0 || (error?.code === 'client_closed' && this.record.attempts.length > 0)
   }
 }
 

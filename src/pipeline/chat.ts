@@ -3,10 +3,10 @@ import type { Backend } from '../backends/backend.ts'
 import type { Config } from '../config/schema.ts'
 import { estimateTokens } from '../limits/estimate.ts'
 import { RateLimited } from '../limits/leases.ts'
-import type { Lease, Limits } from '../limits/limits.ts'
+import type { Limits } from '../limits/limits.ts'
 import { boundaryOf } from '../policy/boundary.ts'
 import { classOf } from '../policy/classify.ts'
-import { decide, why, type Candidate, type Plan } from '../policy/decide.ts'
+import { decide, why, type Plan } from '../policy/decide.ts'
 import type { Principal } from '../tenants/tenants.ts'
 import { validateChat } from '../wire/validate.ts'
 import type { Call } from './call.ts'
@@ -30,15 +30,13 @@ export interface Inbound {
   readonly signal: AbortSignal
 }
 
-/** Where the answer goes. Each method is called in this order; `frame` waits while the caller reads slowly. */
+/** Where the answer goes: one `body`; or `begin`, frames and `end`. `frame` gives a promise while the caller reads slowly. */
 export interface Outlet {
-  begin (head: Head): void
   body (bytes: Buffer): void
+  begin (): void
   frame (bytes: Buffer): Promise<void> | undefined
   end (): void
 }
-
-export interface Head { readonly kind: 'body' | 'stream', readonly target: Candidate, readonly why: string, readonly attempts: number, readonly lease: Lease | null }
 
 /**
  * The life of one call, top to bottom. Each line is one stage, and each stage one folder. The caller was authenticated
@@ -54,6 +52,7 @@ export async function serveChat (services: Services, call: Call, inbound: Inboun
     const route = routeOf(services, tenant, request.model)
     record.model = route.model.name
     const tokens = estimateTokens(request, services.config.limits.assumedOutputTokens)
+    call.counted.input = tokens.input
     call.hold(await services.limits.admit({ tenant: tenant.name, limits: tenant.limits }, { callId: call.id, tokens: tokens.input + tokens.output }))
     const dataClass = record.dataClass = classOf(tenant.class, inbound.claimedClass)
     const boundary = record.boundary = boundaryOf(tenant.boundary, dataClass, services.config.policy.boundaries)
@@ -61,8 +60,8 @@ export async function serveChat (services: Services, call: Call, inbound: Inboun
     note(plan, call)
     if (plan.targets.length === 0) throw noTarget(plan)
     const { target, answer } = await services.dispatch({ call, request, plan, isolation: tenant.name, signal: inbound.signal })
-    outlet.begin({ kind: answer.kind, target, why: why(plan), attempts: record.attempts.length, lease: call.lease })
-    await metered(answer, call, { estimatedInput: tokens.input, usageChunk: request.stream_options?.include_usage === true }, outlet)
+    call.target = target
+    await metered(answer, call, { usageChunk: request.stream_options?.include_usage === true }, outlet)
     if (inbound.signal.aborted) throw clientClosed()
     call.end(null, 200)
   } catch (thrown) {
@@ -73,7 +72,9 @@ export async function serveChat (services: Services, call: Call, inbound: Inboun
   }
 }
 
-function note (plan: Plan, { record }: Call): void {
+function note (plan: Plan, call: Call): void {
+  const { record } = call
+  call.why = why(plan)
   record.planned = plan.targets.length
   record.rejected = plan.rejected.map(({ candidate, reason }) => ({ target: candidate.label, reason }))
 }

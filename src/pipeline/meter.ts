@@ -1,5 +1,5 @@
-import type { Answer } from '../wire/answer.ts'
-import { countDeltas, usageOf, usageOfBody, withoutUsageChunk } from '../wire/observe.ts'
+import type { Answer, BodyAnswer, StreamAnswer } from '../wire/answer.ts'
+import { countDeltas, usageOf, usageOfChunk, withoutUsageChunk } from '../wire/observe.ts'
 import type { Call } from './call.ts'
 import type { Outlet } from './chat.ts'
 
@@ -7,22 +7,41 @@ import type { Outlet } from './chat.ts'
  * Sends the answer on and watches it pass: when the first content leaves, and what the call used. Bytes are the
  * backend's own; only the usage event is taken out, where the caller did not ask for one.
  */
-export async function metered (answer: Answer, call: Call, options: { estimatedInput: number, usageChunk: boolean }, outlet: Outlet): Promise<void> {
-  call.counted.input = options.estimatedInput
-  if (answer.kind === 'body') {
-    call.record.firstTokenMs = call.elapsedMs
-    call.record.usage = usageOfBody(answer.bytes)
-    outlet.body(answer.bytes)
-    return
-  }
+export async function metered (answer: Answer, call: Call, options: { usageChunk: boolean }, outlet: Outlet): Promise<void> {
+  if (answer.kind === 'body') whole(answer, call, outlet)
+  else await streamed(answer, call, options, outlet)
+}
+
+function whole ({ bytes, value }: BodyAnswer, call: Call, outlet: Outlet): void {
+  call.record.firstTokenMs = call.elapsedMs
+  call.record.usage = usageOfChunk(value)
+  if (call.record.usage === null) call.counted.output = roughTokens(value)
+  outlet.body(bytes)
+}
+
+async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: { usageChunk: boolean }, outlet: Outlet): Promise<void> {
   const { counted, record } = call
-  for await (const frame of answer.frames) {
-    record.firstTokenMs ??= call.elapsedMs
+  for await (const frame of frames) {
+    if (record.firstTokenMs === null) {
+      // Inside the loop, so that the backend is let go even when the head cannot be written.
+      record.firstTokenMs = call.elapsedMs
+      outlet.begin()
+    }
     counted.output += countDeltas(frame)
     record.usage = usageOf(frame) ?? record.usage
-    const sent = options.usageChunk ? frame : withoutUsageChunk(frame)
+    const sent = usageChunk ? frame : withoutUsageChunk(frame)
     if (sent.length === 0) continue
     const slow = outlet.frame(sent)
     if (slow !== undefined) await slow
   }
+  outlet.end()
+}
+
+const CHARACTERS_PER_TOKEN = 4
+
+/** For a backend that does not count: the length of all it says. At least one token, since it answered. */
+function roughTokens (completion: unknown): number {
+  const { choices } = completion as { choices: { message: object }[] }
+  const said = choices.reduce((sum, { message }) => sum + JSON.stringify(Object.values(message)).length, 0)
+  return Math.max(1, Math.ceil(said / CHARACTERS_PER_TOKEN))
 }

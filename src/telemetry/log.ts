@@ -47,7 +47,7 @@ export function createLog ({ level, destination, maxWaitingBytes = MAX_WAITING_B
   file?.reportDrops(dropped => { logger.warn({ dropped }, 'log lines were dropped: the log is read too slowly') })
   return {
     logger,
-    access: record => { logger[LEVELS[record.outcome ?? 'internal_error']](line(record), 'call') },
+    access: accessOn(logger, file?.stream ?? destination as DestinationStream),
     close: async () => {
       const closed = file?.close()
       logger.level = 'silent'
@@ -56,7 +56,21 @@ export function createLog ({ level, destination, maxWaitingBytes = MAX_WAITING_B
   }
 }
 
+/**
+ * One line per call, made of names from the configuration and of numbers, field by field: the allow-list of the other
+ * lines would find nothing to leave out, and cost as much again as the line.
+ */
+function accessOn (logger: Logger, stream: DestinationStream): Recorder {
+  return record => {
+    const level = LEVELS[record.outcome ?? 'internal_error']
+    if (logger.isLevelEnabled(level)) stream.write(`${JSON.stringify({ level, time: new Date().toISOString(), ...line(record), msg: 'call' })}\n`)
+  }
+}
+
 const REPORT_MS = 1000
+/** Lines are written together: each write costs the event loop more than the line did. */
+const BATCH_BYTES = 8_192
+const FLUSH_MS = 250
 /** Long enough for a slow disk, short enough for an operator who waits for the process to end. */
 const CLOSE_MS = 5000
 
@@ -73,7 +87,7 @@ class LogFile {
   #closing: Promise<void> | null = null
 
   constructor (dest: string | number, maxLength: number) {
-    this.stream = pino.destination({ dest, sync: false, maxLength })
+    this.stream = pino.destination({ dest, sync: false, maxLength, minLength: BATCH_BYTES, periodicFlush: FLUSH_MS })
     this.stream.on('drop', () => { this.#dropped++ })
     this.stream.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#failed) process.stderr.write(`torchgate: the log cannot be written: ${error.code ?? error.name}\n`)
@@ -131,22 +145,26 @@ const LEVELS: Readonly<Record<Outcome, 'info' | 'warn' | 'error'>> = {
 
 function line (record: CallRecord) {
   return {
-    id: record.id,
-    tenant: record.tenant,
-    key: record.keyId,
-    model: record.model,
-    target: record.attempts.at(-1)?.target ?? null,
+    id: clip(record.id),
+    tenant: clipped(record.tenant),
+    key: clipped(record.keyId),
+    model: clipped(record.model),
+    target: clipped(record.attempts.at(-1)?.target ?? null),
     class: record.dataClass,
     outcome: record.outcome,
     status: record.status,
     error: record.errorCode,
     attempts: record.attempts.length,
-    tried: record.attempts.map(({ target, error }) => `${target}:${error ?? 'ok'}`),
+    tried: record.attempts.slice(0, MAX_ITEMS).map(({ target, error }) => `${clip(target)}:${error ?? 'ok'}`),
     input_tokens: record.usage?.input ?? null,
     output_tokens: record.usage?.output ?? null,
     first_token_ms: rounded(record.firstTokenMs),
     duration_ms: rounded(record.durationMs)
   }
+}
+
+function clipped (text: string | null): string | null {
+  return text === null ? null : clip(text)
 }
 
 function rounded (ms: number | null): number | null {

@@ -66,7 +66,7 @@ class LedgerWriter {
   #closing: Promise<void> | null = null
 
   constructor (usage: UsageStore, options: LedgerOptions) {
-    const { spool, onError, flushMs = 1000, maxRows = 100, maxBacklog = 100_000, maxSpoolBytes = 1_073_741_824, closeMs = 5000 } = options
+    const { spool, onError, flushMs = 1000, maxRows = 400, maxBacklog = 100_000, maxSpoolBytes = 1_073_741_824, closeMs = 5000 } = options
     this.#usage = usage
     this.#spool = new Spool(spool, maxSpoolBytes)
     this.#onError = onError

@@ -5,8 +5,8 @@
  */
 export type Answer = BodyAnswer | StreamAnswer
 
-/** One whole chat completion as UTF-8 JSON. */
-export interface BodyAnswer { readonly kind: 'body', readonly bytes: Buffer }
+/** One whole chat completion: the UTF-8 JSON as it came, and what it says, parsed once to see that it is one. */
+export interface BodyAnswer { readonly kind: 'body', readonly bytes: Buffer, readonly value: unknown }
 
 /**
  * Each buffer holds whole events, every one ending in a blank line; the last event of a good stream is `data: [DONE]`.

@@ -24,7 +24,8 @@ const CASES = [
   { name: 'streams, 32 connections', stream: true, connections: 32 }
 ] as const
 
-interface Contender { readonly port: number, readonly headers: string }
+interface Contender { readonly pid: number, readonly port: number, readonly headers: string }
+interface Run extends Measured { readonly cpuUs: number }
 
 const folder = mkdtempSync(join(tmpdir(), 'torchgate-bench-'))
 const children: ChildProcess[] = []
@@ -34,13 +35,18 @@ try {
   const floor = await startFloor()
   const gateway = await startGateway()
   console.log(`${ROUNDS} rounds of ${SECONDS} s, contenders in turn; request 1 KB, answer 0.9 KB, stream 102 events in 23 KB. Medians.`)
-  console.log('case                       floor/s   gateway/s   ratio (min..max)      floor p50/p99 ms   gateway p50/p99 ms')
+  console.log('                          answers per second                        CPU per answer, µs        p50/p99 ms')
+  console.log('                            floor   gateway   ratio (min..max)      floor gateway ratio       floor        gateway')
   for (const { name, stream, connections } of CASES) {
     const body = requestBody(stream)
-    const run = (contender: Contender) => measure({ ...contender, body, connections, seconds: SECONDS })
+    const run = async (contender: Contender): Promise<Run> => {
+      const beforeMs = cpuMs(contender.pid)
+      const measured = await measure({ ...contender, body, connections, seconds: SECONDS })
+      return { ...measured, cpuUs: (cpuMs(contender.pid) - beforeMs) * 1000 / measured.answers }
+    }
     await measure({ ...floor, body, connections, seconds: 1 })
     await measure({ ...gateway, body, connections, seconds: 2 })
-    const rounds: { floor: Measured, gateway: Measured }[] = []
+    const rounds: { floor: Run, gateway: Run }[] = []
     for (let round = 0; round < ROUNDS; round++) rounds.push({ floor: await run(floor), gateway: await run(gateway) })
     print(name, rounds)
   }
@@ -51,17 +57,22 @@ try {
   rmSync(folder, { recursive: true, force: true })
 }
 
-function print (name: string, rounds: readonly { floor: Measured, gateway: Measured }[]): void {
-  const of = (pick: (round: { floor: Measured, gateway: Measured }) => number) => median(rounds.map(pick))
+function print (name: string, rounds: readonly { floor: Run, gateway: Run }[]): void {
+  const of = (pick: (round: { floor: Run, gateway: Run }) => number) => median(rounds.map(pick))
   const ratios = rounds.map(round => round.gateway.perS / round.floor.perS)
   const failures = rounds.reduce((sum, round) => sum + round.floor.failures + round.gateway.failures, 0)
+  const cpu = (who: 'floor' | 'gateway') => of(round => round[who].cpuUs)
+  const times = (who: 'floor' | 'gateway') => `${of(round => round[who].p50Ms).toFixed(2)}/${of(round => round[who].p99Ms).toFixed(2)}`
   console.log([
     name.padEnd(24),
     of(round => round.floor.perS).toFixed(0).padStart(9),
-    of(round => round.gateway.perS).toFixed(0).padStart(11),
-    `   ${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)}..${Math.max(...ratios).toFixed(2)})`.padEnd(25),
-    `${of(round => round.floor.p50Ms).toFixed(2)}/${of(round => round.floor.p99Ms).toFixed(2)}`.padEnd(19),
-    `${of(round => round.gateway.p50Ms).toFixed(2)}/${of(round => round.gateway.p99Ms).toFixed(2)}`,
+    of(round => round.gateway.perS).toFixed(0).padStart(10),
+    `   ${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)}..${Math.max(...ratios).toFixed(2)})`.padEnd(22),
+    cpu('floor').toFixed(0).padStart(6),
+    cpu('gateway').toFixed(0).padStart(8),
+    `  ${median(rounds.map(round => round.floor.cpuUs / round.gateway.cpuUs)).toFixed(2)}`.padEnd(12),
+    times('floor').padEnd(13),
+    times('gateway'),
     failures === 0 ? '' : `  ${failures} FAILED`
   ].join(''))
 }
@@ -77,7 +88,7 @@ function requestBody (stream: boolean): string {
 
 async function startFloor (): Promise<Contender> {
   const child = start(['test/bench/floor.ts', String(upstream.port)])
-  return { port: Number(new URL(await firstLine(child)).port), headers: '' }
+  return { pid: child.pid!, port: Number(new URL(await firstLine(child)).port), headers: '' }
 }
 
 async function startGateway (): Promise<Contender> {
@@ -95,7 +106,7 @@ tenants:
 `)
   const key = spawnSync(process.execPath, ['src/main.ts', 'keys', 'create', '--config', config, '--tenant', 'bench'], { encoding: 'utf8' }).stdout.trim()
   const child = start(['src/main.ts', 'start', '--config', config], join(folder, 'gateway.log'))
-  return { port: await portInLog(join(folder, 'gateway.log'), child), headers: `authorization: Bearer ${key}\r\n` }
+  return { pid: child.pid!, port: await portInLog(join(folder, 'gateway.log'), child), headers: `authorization: Bearer ${key}\r\n` }
 }
 
 /** The contender has core 0 for itself where there are two and taskset is installed. */
@@ -126,6 +137,16 @@ async function portInLog (path: string, child: ChildProcess): Promise<number> {
     await wait(50)
   }
   throw new Error(`The gateway did not start:\n${readFileSync(path, 'utf8')}`)
+}
+
+/** User and system time of a process so far; NaN where there is no /proc. It does not suffer from what else the machine does. */
+function cpuMs (pid: number): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ')
+    return (Number(fields[11]) + Number(fields[12])) * 10
+  } catch {
+    return Number.NaN
+  }
 }
 
 function residentMiB (): string {

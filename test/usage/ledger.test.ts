@@ -38,7 +38,7 @@ test('ten thousand calls arrive in order, each once, in whole batches', async t 
   t.equal(usage.asked, 0)
   await ledger.flush()
   t.strictSame(usage.ids(), numbers(10_000))
-  t.equal(usage.batches.length, 100)
+  t.equal(usage.batches.length, 25)
   t.match(await usage.totals(EVER), [{ calls: 10_000, inputTokens: 100_000 }])
   t.strictSame(told, [])
 })
