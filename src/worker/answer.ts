@@ -2,17 +2,26 @@
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, type ErrorBody } from '../errors.ts'
+import type { ToolCall } from './tools/calls.ts'
 
 export interface Usage { readonly promptTokens: number, readonly completionTokens: number, readonly cachedTokens: number }
-export type FinishReason = 'stop' | 'length'
+export type FinishReason = 'stop' | 'length' | 'tool_calls'
 
-/** Where the text of one answer goes. */
+/** Where one answer goes: its choices, and at the end what it took. */
 export interface Outlet {
   /** The first token is there: from now on the answer succeeds or breaks off, but it cannot be refused any more. */
   begin (): void
-  /** @throws GatewayError when the reader takes nothing any more */
-  text (text: string): void
-  finish (reason: FinishReason, usage: Usage): void
+  choice (index: number): ChoiceOutlet
+  /** After the end of every choice. */
+  finish (usage: Usage): void
+}
+
+/** Where the words and calls of one choice go, in order. */
+export interface ChoiceOutlet {
+  /** @throws GatewayError when the reader takes nothing any more; the others likewise */
+  content (text: string): void
+  call (call: ToolCall): void
+  finish (reason: FinishReason): void
 }
 
 export interface Envelope { readonly model: string, readonly fingerprint: string }
@@ -24,7 +33,7 @@ const MAX_UNSENT_CHARACTERS = 1024 * 1024
 export class BodyOutlet implements Outlet {
   readonly #response: ServerResponse
   readonly #envelope: Envelope
-  #content = ''
+  readonly #choices: BodyChoice[] = []
 
   constructor (response: ServerResponse, envelope: Envelope) {
     this.#response = response
@@ -33,24 +42,48 @@ export class BodyOutlet implements Outlet {
 
   begin (): void { /* Nothing is sent before the end. */ }
 
-  text (text: string): void { this.#content += text }
+  choice (index: number): ChoiceOutlet { return this.#choices[index] ??= new BodyChoice() }
 
-  finish (reason: FinishReason, usage: Usage): void {
-    const message = { role: 'assistant', content: this.#content, refusal: null }
+  finish (usage: Usage): void {
     sendJson(this.#response, 200, {
       ...head('chat.completion', this.#envelope),
-      choices: [{ index: 0, message, logprobs: null, finish_reason: reason }],
+      choices: this.#choices.map((choice, index) => ({ index, ...choice.onTheWire() })),
       usage: usageOnTheWire(usage)
     })
   }
 }
 
-/** Server-sent events. While the reader does not keep up, text is gathered and goes out as one event later. */
+class BodyChoice implements ChoiceOutlet {
+  #content = ''
+  readonly #calls: ToolCall[] = []
+  #reason: FinishReason = 'stop'
+
+  content (text: string): void { this.#content += text }
+  call (call: ToolCall): void { this.#calls.push(call) }
+  finish (reason: FinishReason): void { this.#reason = reason }
+
+  onTheWire (): Record<string, unknown> {
+    const message = {
+      role: 'assistant',
+      content: this.#content === '' && this.#calls.length > 0 ? null : this.#content,
+      refusal: null,
+      ...this.#calls.length > 0 && { tool_calls: this.#calls.map(call => ({ ...callHead(), function: call })) }
+    }
+    return { message, logprobs: null, finish_reason: this.#reason }
+  }
+}
+
+/** What is sent of a choice at a time. */
+interface Piece { readonly index: number, readonly delta: Readonly<Record<string, unknown>>, readonly reason: FinishReason | null }
+
+/** Server-sent events. While the reader does not keep up, pieces are gathered and go out later, as fewer events. */
 export class StreamOutlet implements Outlet {
   readonly #response: ServerResponse
   readonly #head: Record<string, unknown>
   readonly #includeUsage: boolean
-  #unsent = ''
+  readonly #choices: ChoiceOutlet[] = []
+  #unsent: Piece[] = []
+  #unsentCharacters = 0
 
   constructor (response: ServerResponse, envelope: Envelope, includeUsage: boolean) {
     this.#response = response
@@ -58,43 +91,87 @@ export class StreamOutlet implements Outlet {
     this.#includeUsage = includeUsage
   }
 
+  choice (index: number): ChoiceOutlet {
+    return this.#choices[index] ??= new StreamChoice(index, (piece, characters) => { this.#push(piece, characters) })
+  }
+
   begin (): void {
     if (this.#response.headersSent) return
     this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
     this.#response.on('drain', () => { this.#send() })
-    this.#choice({ role: 'assistant', content: '' }, null)
+    for (const index of this.#choices.keys()) this.#write({ index, delta: { role: 'assistant', content: '' }, reason: null })
   }
 
-  text (text: string): void {
-    this.#unsent += text
-    if (!this.#response.writableNeedDrain) this.#send()
-    else if (this.#unsent.length > MAX_UNSENT_CHARACTERS) {
-      throw new GatewayError('client_closed', `The reader left ${this.#unsent.length} characters unread.`)
-    }
-  }
-
-  finish (reason: FinishReason, usage: Usage): void {
+  finish (usage: Usage): void {
     this.begin()
     this.#send()
-    this.#choice({}, reason)
     if (this.#includeUsage) this.#event({ choices: [], usage: usageOnTheWire(usage) })
     this.#response.end('data: [DONE]\n\n')
   }
 
-  #send (): void {
-    if (this.#unsent === '' || this.#response.writableEnded) return
-    const content = this.#unsent
-    this.#unsent = ''
-    this.#choice({ content }, null)
+  #push (piece: Piece, characters: number): void {
+    this.begin()
+    const last = this.#unsent.findLastIndex(({ index }) => index === piece.index)
+    const merged = merge(this.#unsent[last], piece)
+    if (merged === null) this.#unsent.push(piece)
+    else this.#unsent[last] = merged
+    this.#unsentCharacters += characters
+    if (!this.#response.writableNeedDrain) this.#send()
+    else if (this.#unsentCharacters > MAX_UNSENT_CHARACTERS) {
+      throw new GatewayError('client_closed', `The reader left ${this.#unsentCharacters} characters unread.`)
+    }
   }
 
-  #choice (delta: Record<string, string>, reason: FinishReason | null): void {
-    this.#event({ choices: [{ index: 0, delta, logprobs: null, finish_reason: reason }], ...this.#includeUsage && { usage: null } })
+  #send (): void {
+    if (this.#response.writableEnded) return
+    const unsent = this.#unsent
+    this.#unsent = []
+    this.#unsentCharacters = 0
+    for (const piece of unsent) this.#write(piece)
+  }
+
+  #write ({ index, delta, reason }: Piece): void {
+    this.#event({ choices: [{ index, delta, logprobs: null, finish_reason: reason }], ...this.#includeUsage && { usage: null } })
   }
 
   #event (rest: Record<string, unknown>): void {
     this.#response.write(`data: ${JSON.stringify({ ...this.#head, ...rest })}\n\n`)
   }
+}
+
+/** Content after content of the same choice is one piece. @param last of the same choice */
+function merge (last: Piece | undefined, next: Piece): Piece | null {
+  if (last === undefined || last.reason !== null || next.reason !== null) return null
+  const [before, after] = [last.delta['content'], next.delta['content']]
+  if (typeof before !== 'string' || typeof after !== 'string') return null
+  return { ...next, delta: { content: before + after } }
+}
+
+class StreamChoice implements ChoiceOutlet {
+  readonly #index: number
+  readonly #push: (piece: Piece, characters: number) => void
+  #calls = 0
+
+  constructor (index: number, push: (piece: Piece, characters: number) => void) {
+    this.#index = index
+    this.#push = push
+  }
+
+  content (text: string): void { this.#say({ content: text }, text.length) }
+
+  call (call: ToolCall): void {
+    const index = this.#calls++
+    this.#say({ tool_calls: [{ index, ...callHead(), function: { name: call.name, arguments: '' } }] }, call.name.length)
+    this.#say({ tool_calls: [{ index, function: { arguments: call.arguments } }] }, call.arguments.length)
+  }
+
+  finish (reason: FinishReason): void { this.#push({ index: this.#index, delta: {}, reason }, 0) }
+
+  #say (delta: Record<string, unknown>, characters: number): void { this.#push({ index: this.#index, delta, reason: null }, characters) }
+}
+
+function callHead (): { id: string, type: 'function' } {
+  return { id: `call_${randomBytes(12).toString('hex')}`, type: 'function' }
 }
 
 /**

@@ -6,6 +6,12 @@ import { GatewayError } from '../errors.ts'
 import { Batch } from './batch.ts'
 import { loadLlama, type Gpu, type LlamaEngine } from './llama.ts'
 import { ChatTemplate, type Conversation } from './template.ts'
+import type { Detokenize } from './text.ts'
+import { CallParser } from './tools/calls.ts'
+import { familyOf, type Family } from './tools/family.ts'
+import { wantsShortIds, withShortIds } from './tools/ids.ts'
+import { markersOf, showing } from './tools/markers.ts'
+import type { ToolUse } from './tools/use.ts'
 
 export interface ModelOptions {
   /** GGUF file. */
@@ -39,6 +45,10 @@ export class Model {
   readonly #engine: LlamaEngine
   readonly #template: ChatTemplate
   readonly #longestTokenBytes: number
+  readonly #family: Family | null
+  readonly #wantsShortIds: boolean
+  /** Tokens of markers that would not be seen. */
+  readonly #markers: ReadonlyMap<number, string>
 
   constructor (name: string, engine: LlamaEngine, head: GgufHead, sha256: string) {
     this.name = name
@@ -46,6 +56,10 @@ export class Model {
     this.#engine = engine
     this.#longestTokenBytes = head.longestTokenBytes
     this.#template = new ChatTemplate(head.chatTemplates, engine)
+    const template = head.chatTemplates.get('tool_use') ?? head.chatTemplates.get('default') ?? ''
+    this.#family = familyOf(template)
+    this.#wantsShortIds = wantsShortIds(template)
+    this.#markers = markersOf(this.#family?.markers ?? [], engine)
     this.batch = new Batch(engine)
   }
 
@@ -60,7 +74,8 @@ export class Model {
    * @throws GatewayError `context_length_exceeded`
    */
   prompt (conversation: Conversation): number[] {
-    const texts = this.#template.render(conversation)
+    const { messages } = conversation
+    const texts = this.#template.render({ ...conversation, messages: this.#wantsShortIds ? withShortIds(messages) : messages })
     // Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone.
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
     const least = Math.ceil(bytes / Math.max(1, this.#longestTokenBytes))
@@ -71,7 +86,19 @@ export class Model {
   }
 
   /** Tokens to text that continues `before`. */
-  readonly detokenize = (tokens: readonly number[], before: readonly number[]): string => this.#engine.detokenize(tokens, before)
+  readonly detokenize: Detokenize = (tokens, before) => this.#engine.detokenize(tokens, before)
+
+  /**
+   * What reads the calls of an answer, and the text that it reads them from.
+   * @throws GatewayError `unsupported_value` when the model cannot call tools
+   */
+  caller ({ offered }: ToolUse): { readonly calls: CallParser, readonly detokenize: Detokenize } {
+    if (this.#family === null) {
+      throw new GatewayError('unsupported_value', `${this.name} cannot call tools here: its chat template knows none, or has a form of calls that is not read. Leave tools out.`, { param: 'tools' })
+    }
+    const calls = new CallParser(this.#family, new Set(offered.map(({ name }) => name)))
+    return { calls, detokenize: showing(this.#markers, this.detokenize) }
+  }
 
   /** Computes one token, so that the first caller does not wait for what is set up lazily, and a broken model is found out. */
   async tryOut (signal: AbortSignal): Promise<void> {

@@ -6,11 +6,14 @@ import { randomInt } from 'node:crypto'
 import { GatewayError } from '../errors.ts'
 import type { Sampling } from './engine.ts'
 import type { Conversation } from './template.ts'
+import { readTools, type ToolUse } from './tools/use.ts'
 
 export interface Request {
   /** As the caller called it; echoed. */
   readonly model: string
   readonly conversation: Conversation
+  /** Null when none may be called. */
+  readonly tools: ToolUse | null
   readonly sampling: Sampling
   /** Infinity without a limit. */
   readonly maxTokens: number
@@ -32,9 +35,12 @@ const MAX_BIASES = 1024
 export function readRequest (body: Body, vocabularySize: number): Request {
   refuseUnsupported(body)
   const stream = boolean(body, 'stream') ?? false
+  const tools = readTools(body)
+  if (tools?.isForced === true) throw unsupported('tool_choice', 'Local models cannot be made to call a tool; send tool_choice "auto".')
   return {
     model: text(body, 'model') ?? missing('model'),
-    conversation: readConversation(body),
+    conversation: readConversation(body, tools),
+    tools,
     sampling: readSampling(body, vocabularySize),
     maxTokens: integer(body, 'max_completion_tokens', 1, Number.MAX_SAFE_INTEGER) ?? integer(body, 'max_tokens', 1, Number.MAX_SAFE_INTEGER) ?? Infinity,
     stops: readStops(body['stop']),
@@ -46,10 +52,7 @@ export function readRequest (body: Body, vocabularySize: number): Request {
 function refuseUnsupported (body: Body): void {
   const choices = integer(body, 'n', 1, 128) ?? 1
   if (choices > 1) throw unsupported('n', `n is ${choices}; local models give one choice per call.`)
-  const tools = list(body, 'tools') ?? []
-  if (tools.length > 0 && body['tool_choice'] !== 'none') {
-    throw unsupported('tools', 'Local models cannot call tools yet; send tool_choice "none" or leave tools out.')
-  }
+  boolean(body, 'parallel_tool_calls')
   for (const name of ['functions', 'function_call', 'audio', 'web_search_options'] as const) {
     const value = body[name] ?? null
     const harmless = value === null || (name === 'functions' && Array.isArray(value) && value.length === 0) || (name === 'function_call' && value === 'none')
@@ -126,18 +129,17 @@ function readIncludeUsage (value: unknown, stream: boolean): boolean {
   return boolean(value, 'include_usage', 'stream_options.include_usage') ?? false
 }
 
-function readConversation (body: Body): Conversation {
+function readConversation (body: Body, tools: ToolUse | null): Conversation {
   const messages = list(body, 'messages') ?? missing('messages')
   if (messages.length === 0) throw invalid('messages', 'messages is empty; expected at least one message.')
   if (messages.length > MAX_MESSAGES) throw invalid('messages', `messages has ${messages.length} members; at most ${MAX_MESSAGES} are taken.`)
-  const tools = list(body, 'tools') ?? []
   const kwargs = body['chat_template_kwargs'] ?? {}
   if (!isObject(kwargs)) throw wrongType('chat_template_kwargs', 'an object', kwargs)
   // Templates that know these variables honour them; to others they mean nothing.
   const hints = ['reasoning_effort', 'verbosity'].flatMap(name => typeof body[name] === 'string' ? [[name, body[name]]] : [])
   return {
     messages: messages.map((message, i) => readMessage(message, `messages[${i}]`)),
-    tools: tools.length === 0 ? null : tools,
+    tools: tools === null ? null : tools.offered.map(({ given }) => given),
     variables: { ...Object.fromEntries(hints), ...kwargs }
   }
 }

@@ -3,10 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { parseBody } from '../wire/parse.ts'
 import { BodyOutlet, sendError, sendJson, StreamOutlet } from './answer.ts'
+import { Choice } from './choice.ts'
 import type { Model } from './load.ts'
 import { readRequest } from './request.ts'
-import { StopMatcher } from './stop.ts'
-import { TextOfTokens } from './text.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 128 * 1024 * 1024
@@ -83,14 +82,8 @@ async function answer (model: Model, request: IncomingMessage, response: ServerR
   const prompt = model.prompt(call.conversation)
   const envelope = { model: call.model, fingerprint: model.fingerprint }
   const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
-  const text = new TextOfTokens(model.detokenize)
-  const stops = new StopMatcher(call.stops)
-  let stopped = false
-  const say = (piece: string): void => {
-    const found = stops.push(piece)
-    stopped = found.stopped
-    if (found.text !== '') outlet.text(found.text)
-  }
+  const caller = call.tools === null ? { calls: null, detokenize: model.detokenize } : model.caller(call.tools)
+  const choice = new Choice({ ...caller, stops: call.stops, isParallel: call.tools?.isParallel ?? true }, outlet.choice(0))
   const done = await model.batch.run({
     prompt,
     isolation: header(request, 'x-torchgate-isolation'),
@@ -98,14 +91,11 @@ async function answer (model: Model, request: IncomingMessage, response: ServerR
     maxTokens: call.maxTokens,
     take (token) {
       outlet.begin()
-      say(text.push(token))
-      return !stopped
+      return choice.take(token)
     }
   }, { signal })
-  if (!stopped) say(text.flush())
-  if (!stopped) outlet.text(stops.flush())
-  const usage = { promptTokens: prompt.length, completionTokens: done.generatedTokens, cachedTokens: done.cachedTokens }
-  outlet.finish(stopped ? 'stop' : done.reason, usage)
+  choice.end(done.reason)
+  outlet.finish({ promptTokens: prompt.length, completionTokens: done.generatedTokens, cachedTokens: done.cachedTokens })
 }
 
 /**

@@ -28,9 +28,11 @@ const contentOf = (events: readonly string[]): string =>
 test('a whole answer is one body with its usage', async t => {
   const response = await arriving(raw => {
     const outlet = new BodyOutlet(raw, ENVELOPE)
-    outlet.text('a')
-    outlet.text('b')
-    outlet.finish('stop', USAGE)
+    const choice = outlet.choice(0)
+    choice.content('a')
+    choice.content('b')
+    choice.finish('stop')
+    outlet.finish(USAGE)
   })
   t.match(JSON.parse(await text(response)), {
     object: 'chat.completion', model: 'pilot', choices: [{ message: { content: 'ab' }, finish_reason: 'stop' }],
@@ -39,7 +41,11 @@ test('a whole answer is one body with its usage', async t => {
 })
 
 test('an answer without a token is still a whole stream', async t => {
-  const events = eventsOf(await text(await arriving(raw => { new StreamOutlet(raw, ENVELOPE, false).finish('stop', USAGE) })))
+  const events = eventsOf(await text(await arriving(raw => {
+    const outlet = new StreamOutlet(raw, ENVELOPE, false)
+    outlet.choice(0).finish('stop')
+    outlet.finish(USAGE)
+  })))
   t.equal(events.length, 3)
   t.match(JSON.parse(events[0]!), { choices: [{ delta: { role: 'assistant', content: '' } }] })
   t.equal(events[2], '[DONE]')
@@ -49,9 +55,12 @@ test('a reader that does not keep up gets everything, in fewer events', async t 
   const pieces = 20_000
   const response = await arriving(raw => {
     const outlet = new StreamOutlet(raw, ENVELOPE, false)
-    outlet.begin()
-    for (let i = 0; i < pieces; i++) outlet.text(`${i} `)
-    raw.once('drain', () => { outlet.finish('stop', USAGE) })
+    const choice = outlet.choice(0)
+    for (let i = 0; i < pieces; i++) choice.content(`${i} `)
+    raw.once('drain', () => {
+      choice.finish('stop')
+      outlet.finish(USAGE)
+    })
   })
   const events = eventsOf(await text(response))
   t.equal(contentOf(events), Array.from({ length: pieces }, (_, i) => `${i} `).join(''))
@@ -62,12 +71,11 @@ test('a reader that does not keep up gets everything, in fewer events', async t 
 test('a reader that takes nothing is given up at a megabyte', async t => {
   const thrown = Promise.withResolvers<{ error: unknown, pieces: number }>()
   await arriving(raw => {
-    const outlet = new StreamOutlet(raw, ENVELOPE, false)
-    outlet.begin()
+    const choice = new StreamOutlet(raw, ENVELOPE, false).choice(0)
     const piece = 'x'.repeat(1024)
     for (let i = 0; ; i++) {
       try {
-        outlet.text(piece)
+        choice.content(piece)
       } catch (error) {
         thrown.resolve({ error, pieces: i })
         return
@@ -89,12 +97,72 @@ test('an error before the first byte is a status and a body', async t => {
 test('an error after it is the last event, and there is no [DONE]', async t => {
   const response = await arriving(raw => {
     const outlet = new StreamOutlet(raw, ENVELOPE, false)
-    outlet.begin()
-    outlet.text('half an ans')
+    outlet.choice(0).content('half an ans')
     sendError(raw, new GatewayError('backend_failed', 'The model could not compute this answer.'))
   })
   const events = eventsOf(await text(response))
   t.equal(contentOf(events), 'half an ans')
   t.match(JSON.parse(events.at(-1)!), { error: { code: 'backend_failed', type: 'server_error' } })
   t.notOk(events.includes('[DONE]'))
+})
+
+const CALLS = [{ name: 'add', arguments: '{"a": 1}' }, { name: 'now', arguments: '{}' }]
+
+test('calls are in the message, with an id of their own each, and without content there is none', async t => {
+  const response = await arriving(raw => {
+    const outlet = new BodyOutlet(raw, ENVELOPE)
+    for (const call of CALLS) outlet.choice(0).call(call)
+    outlet.choice(0).finish('tool_calls')
+    outlet.finish(USAGE)
+  })
+  const { choices } = JSON.parse(await text(response))
+  const [{ message }] = choices
+  t.equal(message.content, null)
+  t.strictSame(message.tool_calls.map((call: { function: unknown }) => call.function), CALLS)
+  t.ok(message.tool_calls.every((call: { id: string, type: string }) => /^call_\w{24}$/.test(call.id) && call.type === 'function'))
+  t.not(message.tool_calls[0].id, message.tool_calls[1].id)
+  t.equal(choices[0].finish_reason, 'tool_calls')
+})
+
+test('a call in a stream is named once, and only its arguments follow', async t => {
+  const events = eventsOf(await text(await arriving(raw => {
+    const outlet = new StreamOutlet(raw, ENVELOPE, false)
+    outlet.choice(0).content('Let me see.')
+    for (const call of CALLS) outlet.choice(0).call(call)
+    outlet.choice(0).finish('tool_calls')
+    outlet.finish(USAGE)
+  })))
+  const deltas = events.slice(0, -1).map(event => JSON.parse(event).choices[0].delta)
+  t.match(deltas, [
+    { role: 'assistant', content: '' },
+    { content: 'Let me see.' },
+    { tool_calls: [{ index: 0, id: /^call_/, type: 'function', function: { name: 'add', arguments: '' } }] },
+    { tool_calls: [{ index: 0, function: { arguments: '{"a": 1}' } }] },
+    { tool_calls: [{ index: 1, id: /^call_/, type: 'function', function: { name: 'now', arguments: '' } }] },
+    { tool_calls: [{ index: 1, function: { arguments: '{}' } }] },
+    {}
+  ])
+  t.strictSame(Object.keys(deltas[3].tool_calls[0]), ['index', 'function'])
+  t.match(JSON.parse(events.at(-2)!), { choices: [{ finish_reason: 'tool_calls' }] })
+})
+
+test('choices of a stream each begin once, and a slow reader gets each of them whole', async t => {
+  const pieces = 5000
+  const response = await arriving(raw => {
+    const outlet = new StreamOutlet(raw, ENVELOPE, false)
+    const choices = [0, 1].map(index => outlet.choice(index))
+    for (let i = 0; i < pieces; i++) for (const [index, choice] of choices.entries()) choice.content(`${i * 2 + index} `)
+    raw.once('drain', () => {
+      for (const choice of choices) choice.finish('stop')
+      outlet.finish(USAGE)
+    })
+  })
+  const chunks = eventsOf(await text(response)).slice(0, -1).map(event => JSON.parse(event).choices[0])
+  for (const index of [0, 1]) {
+    const own = chunks.filter(choice => choice.index === index)
+    t.equal(own.filter(choice => choice.delta.role === 'assistant').length, 1)
+    t.equal(own.map(choice => choice.delta.content ?? '').join(''), Array.from({ length: pieces }, (_, i) => `${i * 2 + index} `).join(''))
+    t.equal(own.at(-1).finish_reason, 'stop')
+  }
+  t.ok(chunks.length < pieces, `${chunks.length} events`)
 })

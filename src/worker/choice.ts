@@ -1,0 +1,80 @@
+/** One choice of an answer: from the tokens of the model to what the caller sees. */
+import type { ChoiceOutlet, FinishReason } from './answer.ts'
+import { StopMatcher } from './stop.ts'
+import { TextOfTokens, type Detokenize } from './text.ts'
+import type { CallParser, Part } from './tools/calls.ts'
+
+export interface ChoiceOptions {
+  readonly detokenize: Detokenize
+  readonly stops: readonly string[]
+  /** Null when no tool may be called. */
+  readonly calls: CallParser | null
+  /** More than one call; otherwise the answer ends with the first. */
+  readonly isParallel: boolean
+}
+
+export class Choice {
+  readonly #text: TextOfTokens
+  readonly #calls: CallParser | null
+  readonly #stops: StopMatcher
+  readonly #isParallel: boolean
+  readonly #outlet: ChoiceOutlet
+  #hasCalls = false
+  #isOver = false
+
+  constructor ({ detokenize, stops, calls, isParallel }: ChoiceOptions, outlet: ChoiceOutlet) {
+    this.#text = new TextOfTokens(detokenize)
+    this.#calls = calls
+    this.#stops = new StopMatcher(stops)
+    this.#isParallel = isParallel
+    this.#outlet = outlet
+  }
+
+  /** @returns false when the answer is complete */
+  take (token: number): boolean {
+    this.#hear(this.#text.push(token))
+    return !this.#isOver
+  }
+
+  /** @param reason why the model stopped, unless it was stopped here */
+  end (reason: 'stop' | 'length'): void {
+    const why = this.#isOver ? 'stop' : reason
+    if (!this.#isOver) this.#hear(this.#text.flush())
+    if (!this.#isOver && this.#calls !== null) this.#say(this.#calls.flush())
+    if (!this.#isOver) this.#show(this.#stops.flush())
+    this.#outlet.finish(this.#finishReason(why))
+  }
+
+  #finishReason (reason: 'stop' | 'length'): FinishReason { return reason === 'stop' && this.#hasCalls ? 'tool_calls' : reason }
+
+  #hear (text: string): void {
+    if (text === '') return
+    this.#say(this.#calls === null ? [{ kind: 'text', raw: text }] : this.#calls.push(text))
+  }
+
+  #say (parts: readonly Part[]): void {
+    for (const part of parts) {
+      if (this.#isOver) return
+      if (part.kind === 'text') this.#content(part.raw)
+      else if (part.kind === 'calls') this.#call(part)
+    }
+  }
+
+  /** Stop strings are looked for in what the caller sees as content alone, not in markers and calls. */
+  #content (text: string): void {
+    const found = this.#stops.push(text)
+    this.#isOver = found.stopped
+    this.#show(found.text)
+  }
+
+  #call ({ calls }: Extract<Part, { kind: 'calls' }>): void {
+    this.#show(this.#stops.flush())
+    this.#hasCalls = true
+    for (const call of this.#isParallel ? calls : calls.slice(0, 1)) this.#outlet.call(call)
+    this.#isOver = !this.#isParallel
+  }
+
+  #show (text: string): void {
+    if (text !== '') this.#outlet.content(text)
+  }
+}
