@@ -214,7 +214,7 @@ test('late requests are cut off in time, and say so', async t => {
   const { running, good } = await start(t, 'headersTimeoutMs: 250, requestTimeoutMs: 500')
   const slow = async (first: string, next: string) => {
     const started = performance.now()
-    const socket = open(running.url)
+    const socket = open(running.url, true)
     const drip = setInterval(() => socket.write(next), 40)
     let text = ''
     socket.on('data', bytes => { text += bytes })
@@ -270,6 +270,7 @@ test('a connection is good for more after a stream, an error and an error in a s
     socket.write(bytes)
     t.ok(await eventually(() => typeof ending === 'string' ? text.endsWith(ending) : ending.test(text)), `${bytes.slice(0, 40)}: ${text.slice(-200)}`)
     t.match(text, /connection: keep-alive/i)
+    t.match(text, /^x-request-id: req_[0-9a-f]{24}\r$/m)
   }
   for (let round = 0; round < 3; round++) {
     cloud.behave = { do: 'answer' }

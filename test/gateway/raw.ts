@@ -46,15 +46,21 @@ export function talk (url: string, pieces: Bytes | readonly Bytes[], { answers =
     settling = true
     setTimeout(finish, settleMs)
   })
-  socket.on('close', () => { closed = true; if (!settling) finish() })
+  socket.on('close', () => {
+    closed = true
+    if (!settling) finish()
+  })
   for (const piece of typeof pieces === 'string' || Buffer.isBuffer(pieces) ? [pieces] : pieces) socket.write(piece)
   return promise
 }
 
-/** A connection whose errors are nobody's business. */
-export function open (url: string): Socket {
+/**
+ * A connection whose errors are nobody's business.
+ * @param clings goes on when the other side has ended
+ */
+export function open (url: string, clings = false): Socket {
   const { hostname, port } = new URL(url)
-  const socket = connect(Number(port), hostname)
+  const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: clings })
   socket.on('error', () => {})
   return socket
 }
