@@ -6,7 +6,7 @@ import OpenAI from 'openai'
 import { test, type Test } from 'tap'
 import { ask, eventually, readAll } from '../gateway/harness.ts'
 import { startProvider, type Provider } from '../gateway/provider.ts'
-import { isReady, nobodyOf, openFolder, processesOf, start, workersOf, type Started } from './command.ts'
+import { Command, isReady, nobodyOf, openFolder, processesOf, start, workersOf, type Started } from './command.ts'
 
 const limits = { timeout: 60_000 }
 
@@ -40,6 +40,10 @@ test('Ctrl-C drains: running streams end whole, new calls are refused, and the e
   t.ok(await eventually(async () => (await fetch(`${at.adminUrl}/readyz`)).status === 503), 'no new traffic is wanted')
   t.match(await (await fetch(`${at.adminUrl}/readyz`)).json(), { status: 'not_ready', checks: { gateway: 'draining' } })
   t.equal((await fetch(`${at.adminUrl}/livez`)).status, 200, 'but it lives')
+  const status = await fetch(`${at.adminUrl}/admin/v1/status`, { headers: { authorization: `Bearer ${at.adminKey}` } })
+  const { draining, inFlight } = await status.json() as { draining: boolean, inFlight: number }
+  t.ok(draining)
+  t.ok(inFlight >= 1 && inFlight <= 2, `${inFlight} calls are still under way`)
   await t.rejects(fetch(`${at.url}/v1/models`, { headers: { connection: 'close' } }), 'the port takes no new connection')
 
   t.match(await ended, { text: whole, finish: 'stop' })
@@ -96,6 +100,16 @@ test('Ctrl-C while the workers still load: exit code 0, and nothing is left', li
   t.notMatch(command.stdout, /"level":"error"/)
   t.same(processesOf(folder), [])
   t.ok(key !== '')
+})
+
+test('Ctrl-C before it listens: the same, and the keys of a first start are shown nevertheless', limits, async t => {
+  const folder = openFolder(t)
+  const command = new Command(t, folder, ['--port', '0', '--admin-port', '0', '--data-dir', join(folder, 'data')])
+  t.ok(await eventually(() => workersOf(folder).length > 0, 20_000))
+  command.interrupt()
+  t.same(await command.exit, { code: 0, signal: null })
+  t.match(command.stderr, /API key +tg_live_/)
+  t.same(processesOf(folder), [])
 })
 
 test('whoever reads its output may leave: it goes on, and still stops with exit code 0', limits, async t => {
