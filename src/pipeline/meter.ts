@@ -1,5 +1,5 @@
 import type { Answer, BodyAnswer, StreamAnswer } from '../wire/answer.ts'
-import { countDeltas, usageOf, usageOfChunk, withoutUsageChunk } from '../wire/observe.ts'
+import { countDeltas, takeUsage, usageOfChunk } from '../wire/observe.ts'
 import type { Call } from './call.ts'
 import type { Outlet } from './chat.ts'
 
@@ -27,12 +27,11 @@ async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: {
       record.firstTokenMs = call.elapsedMs
       outlet.begin()
     }
-    counted.output += countDeltas(frame)
-    record.usage = usageOf(frame) ?? record.usage
-    const sent = usageChunk ? frame : withoutUsageChunk(frame)
-    if (sent.length === 0) continue
-    const slow = outlet.frame(sent)
-    if (slow !== undefined) await slow
+    const taken = takeUsage(frame)
+    if (taken !== null) record.usage = taken.usage ?? record.usage
+    if (record.usage === null) counted.output += countDeltas(frame)
+    if (taken === null || usageChunk) await outlet.frame(frame)
+    else for (const piece of taken.rest) await outlet.frame(piece)
   }
   outlet.end()
 }

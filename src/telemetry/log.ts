@@ -69,7 +69,7 @@ function accessOn (logger: Logger, stream: DestinationStream): Recorder {
 
 const REPORT_MS = 1000
 /** Lines are written together: each write costs the event loop more than the line did. */
-const BATCH_BYTES = 8_192
+const BATCH_BYTES = 32_768
 const FLUSH_MS = 250
 /** Long enough for a slow disk, short enough for an operator who waits for the process to end. */
 const CLOSE_MS = 5000
@@ -87,7 +87,7 @@ class LogFile {
   #closing: Promise<void> | null = null
 
   constructor (dest: string | number, maxLength: number) {
-    this.stream = pino.destination({ dest, sync: false, maxLength, minLength: BATCH_BYTES, periodicFlush: FLUSH_MS })
+    this.stream = pino.destination({ dest, sync: false, maxLength, minLength: BATCH_BYTES, maxWrite: 2 * BATCH_BYTES, periodicFlush: FLUSH_MS })
     this.stream.on('drop', () => { this.#dropped++ })
     this.stream.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#failed) process.stderr.write(`torchgate: the log cannot be written: ${error.code ?? error.name}\n`)

@@ -22,7 +22,8 @@ const TOKENS_KEY = Buffer.from('kens":')
 const ERROR_KEY = Buffer.from('rror"')
 const CONTENT_KEY = Buffer.from('ontent":"')
 const DONE_KEY = Buffer.from('DONE]\n\n')
-const REASON_KEY = Buffer.from('_reason":')
+/** With the quote of a text, so that the `null` of every event before the last is not found. */
+const REASON_KEYS = [Buffer.from('_reason":"'), Buffer.from('_reason": "')]
 /** More than any context of any model; beyond it a count is a mistake or an attack on the ledger. */
 const MAX_TOKENS = 1_000_000_000
 
@@ -64,25 +65,7 @@ function isFilled (value: unknown): boolean {
   return Array.isArray(value) ? value.length > 0 : Object.keys(value).length > 0
 }
 
-/** Token counts of the last event that has them; null when there are none, or none that can be true. */
-export function usageOf (frame: Buffer): TokenUsage | null {
-  if (!frame.includes(TOKENS_KEY)) return null
-  let at = frame.lastIndexOf(TOKENS_KEY)
-  while (at !== -1) {
-    const event = eventAround(frame, at)
-    const usage = usageOfChunk(event.value)
-    if (usage !== null) return usage
-    at = event.start === 0 ? -1 : frame.lastIndexOf(TOKENS_KEY, event.start - 1)
-  }
-  return null
-}
-
-/** Token counts of a whole completion. */
-export function usageOfBody (body: Buffer): TokenUsage | null {
-  return body.includes(TOKENS_KEY) ? usageOfChunk(parse(body.toString('utf8'))) : null
-}
-
-/** The same for a parsed completion or chunk. Negative, fractional and absurd counts are null, never spend. */
+/** Token counts of a parsed completion or chunk; null when there are none. Negative, fractional and absurd counts are null, never spend. */
 export function usageOfChunk (chunk: unknown): TokenUsage | null {
   const usage = isMembers(chunk) ? chunk['usage'] : null
   if (!isMembers(usage)) return null
@@ -153,17 +136,13 @@ export function doneEnd (frame: Buffer): number {
 
 /** Adds the indexes of the choices that end in this frame. */
 export function noteFinished (frame: Buffer, finished: Set<number>): void {
-  let at = frame.indexOf(REASON_KEY)
-  while (at !== -1) {
-    const value = at + REASON_KEY.length
-    const first = frame[value] === 32 ? frame[value + 1] : frame[value]
-    let next = value
-    if (first === 34) {
+  for (const key of REASON_KEYS) {
+    let at = frame.indexOf(key)
+    while (at !== -1) {
       const event = eventAround(frame, at)
       for (const index of finishedIn(event.value)) finished.add(index)
-      next = event.end
+      at = frame.indexOf(key, event.end)
     }
-    at = frame.indexOf(REASON_KEY, next)
   }
 }
 
@@ -173,21 +152,27 @@ function finishedIn (chunk: unknown): number[] {
     .map((choice: Members) => typeof choice['index'] === 'number' ? choice['index'] : 0)
 }
 
-/** The frame without events that hold nothing but usage (`choices: []`). May be empty; the same buffer when there is none. */
-export function withoutUsageChunk (frame: Buffer): Buffer {
-  const kept: Buffer[] = []
-  let from = 0
+/** What a frame says of usage, and the frame without events that say nothing else (`choices: []`): pieces of it, maybe none. */
+export interface UsageTaken { readonly usage: TokenUsage | null, readonly rest: readonly Buffer[] }
+
+/** @returns null for a frame that says nothing of usage; it can go on as it is */
+export function takeUsage (frame: Buffer): UsageTaken | null {
   let at = frame.indexOf(TOKENS_KEY)
+  if (at === -1) return null
+  let usage: TokenUsage | null = null
+  const rest: Buffer[] = []
+  let from = 0
   while (at !== -1) {
     const event = eventAround(frame, at)
+    usage = usageOfChunk(event.value) ?? usage
     if (isUsageChunk(event.value)) {
-      kept.push(frame.subarray(from, event.start))
+      if (event.start > from) rest.push(frame.subarray(from, event.start))
       from = event.end
     }
     at = frame.indexOf(TOKENS_KEY, event.end)
   }
-  if (from === 0) return frame
-  return Buffer.concat([...kept, frame.subarray(from)])
+  if (from < frame.length) rest.push(frame.subarray(from))
+  return { usage, rest }
 }
 
 function isUsageChunk (chunk: unknown): boolean {

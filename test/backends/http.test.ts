@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import type { GatewayError } from '../../src/errors.ts'
-import { usageOf } from '../../src/wire/observe.ts'
+import { takeUsage } from '../../src/wire/observe.ts'
 import { events } from '../../src/wire/sse.ts'
 import {
   answers, asker, chunk, COMPLETION, DONE, END, event, head, HELLO, PATIENT, piece, ROLE, startProvider, STOP, STREAM_HEAD, streams, textOf, until,
@@ -63,7 +63,7 @@ for (const [name, expected] of Object.entries(SHAPES)) {
       provider.script = streams(recorded(name), size)
       const text = await textOf(await ask())
       t.match(contentOf(text), { text: expected.text, reasoning: expected.reasoning ?? '', tools: expected.tools ?? [] })
-      t.match(usageOf(Buffer.from(text)), { input: expected.usage[0], output: expected.usage[1] })
+      t.match(takeUsage(Buffer.from(text))?.usage, { input: expected.usage[0], output: expected.usage[1] })
       t.ok(text.endsWith(DONE))
     }
   })

@@ -14,6 +14,8 @@ import { openUpstream } from './upstream.ts'
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 3)
+/** A gateway runs for weeks; what it costs before its code is compiled is another figure. */
+const WARM_UP_SECONDS = 4
 
 const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0
 
@@ -44,8 +46,8 @@ try {
       const measured = await measure({ ...contender, body, connections, seconds: SECONDS })
       return { ...measured, cpuUs: (cpuMs(contender.pid) - beforeMs) * 1000 / measured.answers }
     }
-    await measure({ ...floor, body, connections, seconds: 1 })
-    await measure({ ...gateway, body, connections, seconds: 2 })
+    await measure({ ...floor, body, connections, seconds: WARM_UP_SECONDS })
+    await measure({ ...gateway, body, connections, seconds: WARM_UP_SECONDS })
     const rounds: { floor: Run, gateway: Run }[] = []
     for (let round = 0; round < ROUNDS; round++) rounds.push({ floor: await run(floor), gateway: await run(gateway) })
     print(name, rounds)

@@ -1,5 +1,12 @@
 import { test } from 'tap'
-import { countDeltas, doneEnd, errorOf, hasContent, hasPlainText, isDone, noteFinished, usageOf, usageOfBody, usageOfChunk, withoutUsageChunk } from '../../src/wire/observe.ts'
+import { countDeltas, doneEnd, errorOf, hasContent, hasPlainText, isDone, noteFinished, takeUsage, usageOfChunk } from '../../src/wire/observe.ts'
+
+const usageOf = (bytes: Buffer) => takeUsage(bytes)?.usage ?? null
+const withoutUsageChunk = (bytes: Buffer) => {
+  const taken = takeUsage(bytes)
+  if (taken === null) return bytes
+  return taken.rest.length === 1 && taken.rest[0]!.length === bytes.length ? bytes : Buffer.concat(taken.rest)
+}
 
 const frame = (...values: unknown[]) => Buffer.from(values.map(value => `data: ${typeof value === 'string' ? value : JSON.stringify(value)}\n\n`).join(''))
 const delta = (members: unknown, finish: string | null = null, index = 0) => ({ id: 'x', choices: [{ index, delta: members, finish_reason: finish }] })
@@ -59,9 +66,9 @@ test('usage that cannot be true is no usage', t => {
 })
 
 test('usage of a whole completion', t => {
-  t.same(usageOfBody(Buffer.from(JSON.stringify({ choices: [], usage }, null, 2))), counted)
-  t.equal(usageOfBody(Buffer.from('{"choices":[]}')), null)
-  t.equal(usageOfBody(Buffer.from('"prompt_tokens":')), null)
+  t.same(usageOfChunk(JSON.parse(JSON.stringify({ choices: [], usage }, null, 2))), counted)
+  t.equal(usageOfChunk(JSON.parse('{"choices":[]}')), null)
+  t.equal(usageOfChunk('prompt_tokens'), null)
   t.end()
 })
 
