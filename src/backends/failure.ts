@@ -1,7 +1,7 @@
 /** What went wrong at a backend, in the gateway's own words. Pure: no sockets, no clock. */
 import { GatewayError, type ErrorOptions } from '../errors.ts'
 import { wireErrorOf, type WireError } from '../wire/observe.ts'
-import { scrub, type Confidential } from './scrub.ts'
+import { identifier, scrub, type Confidential } from './scrub.ts'
 
 /** Longest time that a backend may ask callers to wait. */
 const MAX_RETRY_AFTER_S = 60
@@ -90,7 +90,7 @@ function failed (asked: Asked, status: number, error: WireError, retryS: number 
   const { name } = asked
   const why = after(asked, error)
   const retry = { retryAfterS: retryS }
-  if (status === 401 || status === 402 || status === 403) {
+  if (status === 401 || status === 402 || status === 403 || blamesTheKey(error)) {
     return new GatewayError('backend_auth_failed', `${name} refused the credential of the gateway (${status}).`)
   }
   if (status === 404) return new GatewayError('backend_invalid_answer', `${name} does not know the model or the route (404)${why}`)
@@ -102,14 +102,17 @@ function failed (asked: Asked, status: number, error: WireError, retryS: number 
 
 /** The backend blames the request. Its code, param and message go to the caller, whose request it is. */
 function rejected (asked: Asked, status: number, error: WireError): GatewayError {
-  const clean = (text: string | number | null) => text === null ? null : scrub(String(text), asked)
-  const message = clean(error.message) ?? `${asked.name} rejected the request (${status}).`
-  const code = clean(error.code)
-  const options: ErrorOptions = { param: clean(error.param) }
-  if (code === 'invalid_api_key') return new GatewayError('backend_auth_failed', `${asked.name} refused the credential of the gateway (${status}).`)
+  const message = error.message === null ? `${asked.name} rejected the request (${status}).` : scrub(error.message, asked)
+  const options: ErrorOptions = { param: identifier(error.param, asked) }
   if (isTooLong(error)) return new GatewayError('context_length_exceeded', message, options)
-  if (code === 'unsupported_value') return new GatewayError('unsupported_value', message, options)
-  return new GatewayError('rejected_by_backend', message, { ...options, upstream: { status, code } })
+  if (error.code === 'unsupported_value') return new GatewayError('unsupported_value', message, options)
+  return new GatewayError('rejected_by_backend', message, { ...options, upstream: { status, code: identifier(error.code, asked) } })
+}
+
+/** Some say so with a 400, too. The key is the gateway's: a caller must never read it as a word about its own. */
+function blamesTheKey ({ code, type, message }: WireError): boolean {
+  return type === 'authentication_error' || /api_?key|authentication/i.test(String(code)) ||
+    /^(incorrect|invalid) api key|api key not valid/i.test(message?.slice(0, 500) ?? '')
 }
 
 /** OpenAI has a code for it, llama-server a type, vLLM only a sentence. */

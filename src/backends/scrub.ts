@@ -11,6 +11,8 @@ const QUOTE_PIECE = 16
 const MAX_SEARCHED_LENGTH = 1_048_576
 /** Names of parameters, models and functions look like this; they may be quoted. */
 const NAME = /^[\w.\-/:@[\]'"`,]{1,64}$/
+/** What codes and paths of parameters are made of: `unsupported_value`, `messages[2].content`. */
+const IDENTIFIER = /^[A-Za-z0-9_.[\]-]{1,64}$/
 
 export interface Confidential {
   readonly secrets: readonly string[]
@@ -23,6 +25,12 @@ export function scrub (message: string, { secrets, body }: Confidential): string
   for (const secret of secrets) text = withoutSecret(text, secret)
   text = withoutQuotes(text, body)
   return text.length <= MAX_MESSAGE_LENGTH ? text : `${text.slice(0, MAX_MESSAGE_LENGTH - 1)}…`
+}
+
+/** A code or a path of a parameter as it came, or null: what looks like neither says nothing that a caller could use. */
+export function identifier (value: string | number | null, { secrets }: Confidential): string | null {
+  const text = String(value ?? '')
+  return IDENTIFIER.test(text) && secrets.every(secret => withoutSecret(text, secret) === text) ? text : null
 }
 
 /** Takes out every run of 8 characters or more that also stands in the secret; providers like to echo half of a key. */

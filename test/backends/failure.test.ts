@@ -45,6 +45,30 @@ test('a value that the model cannot honour may be tried elsewhere; a key inside 
   t.end()
 })
 
+test('a refusal is read in the same way, however long the request was', t => {
+  const long = { ...asked, body: 'z'.repeat(1_048_577) }
+  const told = (error: object) => refused(long, { status: 400, headers: {}, body: Buffer.from(JSON.stringify({ error: { message: 'm', ...error } })) })
+  t.match(told({ code: 'unsupported_value', param: 'messages[0].content' }), { code: 'unsupported_value', param: 'messages[0].content', fallback: true, message: /withheld/ })
+  t.match(told({ code: 'context_length_exceeded', param: 'messages' }), { code: 'context_length_exceeded', param: 'messages', fallback: true })
+  t.match(told({ code: 'bad_max', param: 'max_tokens' }), { code: 'rejected_by_backend', param: 'max_tokens', upstream: { status: 400, code: 'bad_max' } })
+  const odd = told({ code: 'You said: hello', param: 'hello there' })
+  t.same([odd.code, odd.param, odd.upstream], ['rejected_by_backend', null, { status: 400, code: null }])
+  t.end()
+})
+
+test('a word about the key is never passed on as the caller\'s fault', t => {
+  for (const status of [400, 404, 409, 422, 429, 500]) {
+    for (const error of [{ code: 'invalid_api_key' }, { code: 'INVALID_API_KEY' }, { type: 'authentication_error' }, { message: 'API key not valid. Please pass a valid API key.' }]) {
+      for (const body of ['{}', 'z'.repeat(1_048_577)]) {
+        const failure = refused({ ...asked, body }, { status, headers: {}, body: Buffer.from(JSON.stringify({ error: { message: 'm', ...error } })) })
+        t.match(failure, { code: 'backend_auth_failed', status: 502, upstream: null }, `${status} ${JSON.stringify(error)}`)
+      }
+    }
+  }
+  t.equal(reported(asked, { message: 'm', type: null, code: 'invalid_api_key', param: null }).code, 'backend_auth_failed')
+  t.end()
+})
+
 test('an error inside an answer is told by its code, number or type', t => {
   const error = { message: 'm', type: null, code: null, param: null }
   t.equal(reported(asked, { ...error, code: 429 }).code, 'backend_rate_limited')

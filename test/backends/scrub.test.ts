@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import { scrub } from '../../src/backends/scrub.ts'
+import { identifier, scrub } from '../../src/backends/scrub.ts'
 
 const KEY = 'sk-proj-Abcdefghijklmnop0123456789'
 
@@ -38,5 +38,14 @@ test('the message is one line and 500 characters at most', t => {
 
 test('beside a request too long to search nothing is quoted', t => {
   t.match(scrub('anything', { secrets: [], body: 'z'.repeat(1_048_577) }), /withheld/)
+  t.end()
+})
+
+const name = (value: string | number | null) => identifier(value, { secrets: [KEY], body: 'z'.repeat(1_048_577) })
+
+test('a code or a param passes as it came, or not at all', t => {
+  for (const kept of ['unsupported_value', 'messages[0].content[1].image_url', 'tools.0.function', 'a'.repeat(64), 'sk-test']) t.equal(name(kept), kept)
+  t.equal(name(400), '400')
+  for (const dropped of [null, '', 'two words', 'a'.repeat(65), 'a\nb', 'temperature"', KEY, `x.${KEY.slice(0, 8)}`]) t.equal(name(dropped), null, String(dropped))
   t.end()
 })
