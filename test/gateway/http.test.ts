@@ -304,3 +304,16 @@ test('headers: none is dropped, none of the caller is passed on, and ids are our
   t.equal(headers['x-client-request-id'], answer!.headers['x-request-id'])
   t.notMatch(JSON.stringify(cloud.seen.requests), /evil|chosen-by-caller|10\.0\.0\.1/)
 })
+
+test('connections beyond the limit are turned away, and who leaves in the middle of a body leaves nothing', async t => {
+  const { running, good } = await start(t, 'maxConnections: 20')
+  const sockets = Array.from({ length: 60 }, () => open(running.url))
+  t.ok(await eventually(() => sockets.filter(({ closed }) => closed).length === 40))
+  const served = sockets.filter(({ closed }) => !closed)
+  for (const socket of served) socket.write(`${POST}${good}Content-Length: 1000\r\n\r\n{`)
+  t.ok(await eventually(async () => await running.metric('torchgate_requests_in_flight') === 20))
+  for (const socket of served) socket.destroy()
+  t.same((await running.records(20)).map(({ outcome, status }) => `${outcome} ${String(status)}`), Array.from({ length: 20 }, () => 'cancelled 499'))
+  t.equal(await running.metric('torchgate_requests_in_flight'), 0)
+  t.equal((await talk(running.url, POST + good + sized())).answers[0]!.status, 200)
+})
