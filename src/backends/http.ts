@@ -41,8 +41,10 @@ export interface ExchangeOptions {
 export interface ExchangeTimeouts {
   /** What the dispatcher was told; here only for messages. */
   readonly connectMs?: number
-  /** To the first content of a stream. An answer that is not streamed shows nothing until it is complete: it has `totalMs`. */
+  /** To the first content of a stream. */
   readonly firstTokenMs: number
+  /** To the first byte of an answer that is not streamed: most servers send none before all of it is made. */
+  readonly answerMs: number
   /** Longest silence after that. A pause of the reader is not silence. */
   readonly idleMs: number
   readonly totalMs: number
@@ -96,7 +98,7 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
     signal.addEventListener('abort', this.#onAbort, { once: true })
     attempts?.add(this)
     const { origin, path, headers, body } = this.#request
-    this.#timer = setTimeout(this.#onTimer, Math.min(timeouts.firstTokenMs, timeouts.idleMs, timeouts.totalMs))
+    this.#timer = setTimeout(this.#onTimer, Math.min(this.#firstMs, timeouts.idleMs, timeouts.totalMs))
     try {
       // The parser's own timeouts are off: they are coarse, and cannot tell content from a role.
       dispatcher.dispatch({ origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 }, this)
@@ -210,8 +212,8 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
   }
 
   get #firstMs (): number {
-    const { firstTokenMs, totalMs } = this.#options.timeouts
-    return this.#options.stream ? firstTokenMs : totalMs
+    const { firstTokenMs, answerMs } = this.#options.timeouts
+    return this.#options.stream ? firstTokenMs : answerMs
   }
 
   get #hasContent (): boolean {
@@ -219,9 +221,8 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
   }
 
   #lateFor (): string {
-    const { firstTokenMs, idleMs } = this.#options.timeouts
-    if (this.#hasContent) return `was silent for ${idleMs} ms in the middle of its answer`
-    return this.#hasBegun ? `sent no content within ${firstTokenMs} ms` : `did not answer within ${firstTokenMs} ms`
+    if (this.#hasContent) return `was silent for ${this.#options.timeouts.idleMs} ms in the middle of its answer`
+    return this.#hasBegun ? `sent no content within ${this.#firstMs} ms` : `did not answer within ${this.#firstMs} ms`
   }
 
   #late (what: string): GatewayError {

@@ -61,7 +61,8 @@ export const PoolConfig = Type.Object({
   }, 'What happens when every slot is taken.'),
   timeouts: Part({
     loadMs: Milliseconds(120_000, 'Start and load of a worker.'),
-    firstTokenMs: Milliseconds(120_000, 'From the slot to the first content of a stream. An answer that is not streamed shows nothing before it is complete; only `totalMs` bounds it.'),
+    firstTokenMs: Milliseconds(120_000, 'From the slot to the first content of a stream.'),
+    answerMs: Milliseconds(600_000, 'Longest wait for an answer that is not streamed; nothing is heard of it before it is complete.'),
     idleMs: Milliseconds(30_000, 'Longest silence inside a stream.'),
     totalMs: Milliseconds(600_000, 'Whole attempt.')
   }, 'Waiting for workers.'),
@@ -95,10 +96,11 @@ export const OpenAIBackendConfig = Type.Object({
   allowInsecure: Type.Boolean({ default: false, description: 'Allow `http://` to a cloud backend that is not on this host. The prompt and the key then travel in the clear.' }),
   timeouts: Part({
     connectMs: Milliseconds(2_000, 'Name, connection and TLS.'),
-    firstTokenMs: Milliseconds(60_000, 'From the request to the first content of a stream. An answer that is not streamed shows nothing before it is complete; only `totalMs` bounds it.'),
+    firstTokenMs: Milliseconds(60_000, 'From the request to the first content of a stream.'),
+    answerMs: Milliseconds(120_000, 'Longest wait for an answer that is not streamed; nothing is heard of it before it is complete.'),
     idleMs: Milliseconds(15_000, 'Longest silence inside a stream.'),
     totalMs: Milliseconds(600_000, 'Whole attempt.')
-  }, 'Four separate waits.')
+  }, 'Five separate waits.')
 }, { additionalProperties: false })
 export type OpenAIBackendConfig = Static<typeof OpenAIBackendConfig>
 

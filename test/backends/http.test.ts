@@ -301,14 +301,20 @@ test('silence inside a body is a timeout', async t => {
   t.match(await failureOf(ask({ stream: false, timeouts: { ...PATIENT, idleMs: 60 } })), { code: 'backend_timeout', message: /silent for 60 ms/ })
 })
 
-test('an answer that is not streamed may take its time; only the whole attempt is bounded', async t => {
+test('an answer that is not streamed has answerMs until its first byte, whatever a stream would have', async t => {
   const { provider, ask } = await meet(t, socket => {
     setTimeout(() => { socket.write(head(200, { 'content-length': Buffer.byteLength(COMPLETION) }) + COMPLETION) }, 150)
   })
   t.equal(await textOf(await ask({ stream: false, timeouts: { ...PATIENT, firstTokenMs: 20, idleMs: 20 } })), COMPLETION)
   provider.script = nothing
-  const late = await failureOf(ask({ stream: false, timeouts: { ...PATIENT, firstTokenMs: 20, idleMs: 20, totalMs: 120 } }))
-  t.match(late, { code: 'backend_timeout', message: 'fake did not finish its answer within 120 ms.' })
+  const startedAt = performance.now()
+  const late = await failureOf(ask({ stream: false, timeouts: { ...PATIENT, answerMs: 60 } }))
+  t.match(late, { code: 'backend_timeout', message: 'fake did not answer within 60 ms.', fallback: true })
+  t.ok(performance.now() - startedAt < 1_000)
+  provider.script = socket => { socket.write(head(200, { 'content-length': 1000 })) }
+  t.match(await failureOf(ask({ stream: false, timeouts: { ...PATIENT, answerMs: 60 } })), { message: 'fake sent no content within 60 ms.' })
+  const total = await failureOf(ask({ stream: false, timeouts: { ...PATIENT, idleMs: 20, totalMs: 120 } }))
+  t.match(total, { code: 'backend_timeout', message: 'fake did not finish its answer within 120 ms.' })
 })
 
 test('a reader that pauses is not silence of the backend', async t => {

@@ -113,7 +113,7 @@ export const COMPLETION = JSON.stringify({
   usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2 }
 })
 
-export const PATIENT = { connectMs: 2_000, firstTokenMs: 5_000, idleMs: 5_000, totalMs: 10_000 }
+export const PATIENT = { connectMs: 2_000, firstTokenMs: 5_000, answerMs: 8_000, idleMs: 5_000, totalMs: 10_000 }
 
 /** One exchange with the provider over a pool of its own; `close` gives the pool back. */
 export function asker (provider: Provider, connections = 8) {

@@ -65,7 +65,7 @@ const failure = (status: string, error: unknown, more = '') => `${head('applicat
 
 const KEY = 'sk-provider-0123456789abcdef'
 const SECRET = 'the secret words of the caller'
-const timeouts = 'timeouts: { connectMs: 500, firstTokenMs: 250, idleMs: 250, totalMs: 3000 }'
+const timeouts = 'timeouts: { connectMs: 500, firstTokenMs: 250, answerMs: 250, idleMs: 250, totalMs: 3000 }'
 
 async function start (t: Test) {
   const [bad, good] = [await startScripted(t), await startProvider(t)]
@@ -109,6 +109,7 @@ const BEFORE: Record<string, [stream: boolean, says: Says, status: number, code:
   'a closed door': [false, [], 502, 'backend_unreachable'],
   'no HTTP': [false, 'SSH-2.0-OpenSSH\r\n', 502, 'backend_invalid_answer'],
   'silence': [true, '', 504, 'backend_timeout', true],
+  'silence for a body': [false, '', 504, 'backend_timeout', true],
   'silence behind the head': [true, EVENTS, 504, 'backend_timeout', true],
   'roles and comments for ever': [true, [EVENTS, event(chunk({ role: 'assistant', content: '' })), ': hold on\n\n'], 504, 'backend_timeout', true],
   'a page': [false, `${head('text/html')}<html></html>`, 502, 'backend_invalid_answer'],

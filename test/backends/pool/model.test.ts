@@ -7,7 +7,7 @@ import { ask, busySlots, configOf, isAlive, kill, NOBODY, textOf, until, type Wi
 const { name, path, sha256 } = BUILTIN_MODEL
 const pool = createPool(configOf({
   models: [{ name, path, sha256, slots: 4, contextTokens: 512 }, { name: 'forged', path, sha256: '0'.repeat(64) }],
-  timeouts: { loadMs: 60_000, firstTokenMs: 60_000, idleMs: 30_000, totalMs: 90_000 },
+  timeouts: { loadMs: 60_000, firstTokenMs: 60_000, answerMs: 60_000, idleMs: 30_000, totalMs: 90_000 },
   restart: { quarantineAfter: 3 }
 }), { observer: NOBODY })
 after(() => pool.close(AbortSignal.abort()))

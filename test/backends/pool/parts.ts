@@ -26,7 +26,7 @@ export function configOf ({ models = [{}], queue, timeouts, restart }: PoolParts
     kind: 'pool',
     models: models.map(model => ({ ...MODEL, ...model })),
     queue: { length: 256, timeoutMs: 10_000, ...queue },
-    timeouts: { loadMs: 10_000, firstTokenMs: 10_000, idleMs: 5000, totalMs: 20_000, ...timeouts },
+    timeouts: { loadMs: 10_000, firstTokenMs: 10_000, answerMs: 15_000, idleMs: 5000, totalMs: 20_000, ...timeouts },
     restart: { backoffMs: 10, maxBackoffMs: 50, quarantineAfter: 5, windowMs: 60_000, quarantineMs: 60_000, ...restart }
   }
 }
