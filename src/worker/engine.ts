@@ -47,4 +47,14 @@ export interface Sampling {
   readonly presencePenalty: number
   /** Token → what is added to its logit. */
   readonly logitBias: ReadonlyMap<number, number>
+  /** What the answer is held to, as the engine has compiled it, or null. */
+  readonly grammar: CompiledGrammar | null
+}
+
+/** A grammar that the engine has understood. Only the engine looks inside. */
+export interface CompiledGrammar { readonly gbnf: string }
+
+/** The most likely token always. */
+export const GREEDY: Sampling = {
+  temperature: 0, topP: 1, topK: 1, minP: 0, seed: 0, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map(), grammar: null
 }

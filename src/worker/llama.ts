@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp'
-import type { Engine, Sampling, StepItem, StepResult } from './engine.ts'
+import type { CompiledGrammar, Engine, Sampling, StepItem, StepResult } from './engine.ts'
 import type { Vocabulary } from './template.ts'
 
 export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false
@@ -107,6 +107,15 @@ interface LlamaFactory { _create (options: Record<string, unknown>): Promise<Lla
 /** Memory that is never planned for. `getLlama` takes a quarter of the machine's, and no more than this on Linux. */
 const RAM_PADDING_BYTES = 512 * 1024 * 1024
 
+/** Internal of node-llama-cpp 3.22.1; its `LlamaGrammar` and `LlamaGrammarEvaluationState` are thin covers of these. */
+interface GrammarBindings {
+  AddonGrammar: new (gbnf: string, options: { addonExports: unknown, rootRuleName: string }) => NativeGrammar
+  AddonGrammarEvaluationState: new (model: unknown, grammar: NativeGrammar) => object
+}
+interface NativeGrammar { isTextCompatible (text: string): boolean }
+
+interface LlamaGrammar extends CompiledGrammar { readonly native: NativeGrammar }
+
 interface Lane {
   readonly sequence: LlamaContextSequence
   answer: AsyncGenerator<{ token: Token }, void> | null
@@ -161,10 +170,11 @@ export class LlamaEngine implements Engine, Vocabulary {
   }
 
   #options (sampling: Sampling, lane: Lane): SequenceEvaluateOptions {
-    const { temperature, topP, topK, minP, seed, frequencyPenalty, presencePenalty, logitBias } = sampling
+    const { temperature, topP, topK, minP, seed, frequencyPenalty, presencePenalty, logitBias, grammar } = sampling
     const options = { temperature, topP, topK, minP, seed, yieldEogToken: true }
     return {
       ...options,
+      ...grammar !== null && { grammarEvaluationState: this.#beginning(grammar as LlamaGrammar) },
       ...(frequencyPenalty !== 0 || presencePenalty !== 0) && {
         repeatPenalty: { punishTokens: () => lane.said, maxPunishTokens: this.contextTokens, penalty: 1, frequencyPenalty, presencePenalty }
       },
@@ -173,6 +183,27 @@ export class LlamaEngine implements Engine, Vocabulary {
         tokenBias: { _tokenizer: this.#model.tokenizer, _biases: logitBias } as unknown as NonNullable<SequenceEvaluateOptions['tokenBias']>
       }
     }
+  }
+
+  /**
+   * @param gbnf with a rule `root`
+   * @throws Error when llama.cpp does not take it
+   */
+  compileGrammar (gbnf: string): CompiledGrammar {
+    const bindings = this.#bindings
+    const grammar: LlamaGrammar = { gbnf, native: new bindings.AddonGrammar(gbnf, { addonExports: bindings, rootRuleName: 'root' }) }
+    return grammar
+  }
+
+  #beginning ({ native }: LlamaGrammar): NonNullable<SequenceEvaluateOptions['grammarEvaluationState']> {
+    const { _model: model } = this.#model as unknown as { _model: unknown }
+    const state = { _llama: this.#model.llama, _state: new this.#bindings.AddonGrammarEvaluationState(model, native) }
+    return state as unknown as NonNullable<SequenceEvaluateOptions['grammarEvaluationState']>
+  }
+
+  get #bindings (): GrammarBindings {
+    const { _bindings: bindings } = this.#model.llama as unknown as { _bindings: GrammarBindings }
+    return bindings
   }
 
   async rewind (slot: number, keep: number): Promise<number> {

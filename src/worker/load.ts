@@ -4,11 +4,13 @@ import { sha256OfFile } from '../models/digest.ts'
 import { readGguf, type GgufHead } from '../models/gguf.ts'
 import { GatewayError } from '../errors.ts'
 import { Batch } from './batch.ts'
+import { GREEDY, type CompiledGrammar } from './engine.ts'
 import { loadLlama, type Gpu, type LlamaEngine } from './llama.ts'
 import { ChatTemplate, type Conversation } from './template.ts'
 import type { Detokenize } from './text.ts'
 import { CallParser } from './tools/calls.ts'
 import { familyOf, type Family } from './tools/family.ts'
+import { callsGrammar } from './tools/forced.ts'
 import { wantsShortIds, withShortIds } from './tools/ids.ts'
 import { markersOf, showing } from './tools/markers.ts'
 import type { ToolUse } from './tools/use.ts'
@@ -89,21 +91,36 @@ export class Model {
   readonly detokenize: Detokenize = (tokens, before) => this.#engine.detokenize(tokens, before)
 
   /**
-   * What reads the calls of an answer, and the text that it reads them from.
-   * @throws GatewayError `unsupported_value` when the model cannot call tools
+   * What reads the calls of an answer, the text that it reads them from, and what the answer is held to.
+   * @throws GatewayError `unsupported_value` when the model cannot call tools, or not be held to their schemas
    */
-  caller ({ offered }: ToolUse): { readonly calls: CallParser, readonly detokenize: Detokenize } {
+  caller (use: ToolUse): { readonly calls: CallParser, readonly detokenize: Detokenize, readonly grammar: CompiledGrammar | null } {
     if (this.#family === null) {
       throw new GatewayError('unsupported_value', `${this.name} cannot call tools here: its chat template knows none, or has a form of calls that is not read. Leave tools out.`, { param: 'tools' })
     }
-    const calls = new CallParser(this.#family, new Set(offered.map(({ name }) => name)))
-    return { calls, detokenize: showing(this.#markers, this.detokenize) }
+    return {
+      calls: new CallParser(this.#family, new Set(use.offered.map(({ name }) => name))),
+      detokenize: showing(this.#markers, this.detokenize),
+      grammar: use.isForced ? this.grammar(callsGrammar(this.#family, use), 'tools') : null
+    }
+  }
+
+  /**
+   * @param gbnf with a rule `root`
+   * @param param where in the request it comes from
+   * @throws GatewayError `unsupported_value` when it cannot be followed
+   */
+  grammar (gbnf: string, param: string): CompiledGrammar {
+    try {
+      return this.#engine.compileGrammar(gbnf)
+    } catch (cause) {
+      throw new GatewayError('unsupported_value', `${param}: the model cannot be held to this; its grammar is too involved.`, { param, cause })
+    }
   }
 
   /** Computes one token, so that the first caller does not wait for what is set up lazily, and a broken model is found out. */
   async tryOut (signal: AbortSignal): Promise<void> {
-    const sampling = { temperature: 0, topP: 1, topK: 1, minP: 0, seed: 0, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>() }
-    await this.batch.run({ prompt: this.prompt(TRIAL), isolation: '', sampling, maxTokens: 1, take: () => true }, { signal })
+    await this.batch.run({ prompt: this.prompt(TRIAL), isolation: '', sampling: GREEDY, maxTokens: 1, take: () => true }, { signal })
   }
 
   #tooLong (tokens: string): GatewayError {

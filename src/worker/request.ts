@@ -36,7 +36,6 @@ export function readRequest (body: Body, vocabularySize: number): Request {
   refuseUnsupported(body)
   const stream = boolean(body, 'stream') ?? false
   const tools = readTools(body)
-  if (tools?.isForced === true) throw unsupported('tool_choice', 'Local models cannot be made to call a tool; send tool_choice "auto".')
   return {
     model: text(body, 'model') ?? missing('model'),
     conversation: readConversation(body, tools),
@@ -78,7 +77,8 @@ function readSampling (body: Body, vocabularySize: number): Sampling {
     seed: readSeed(body),
     frequencyPenalty: number(body, 'frequency_penalty', -2, 2) ?? 0,
     presencePenalty: number(body, 'presence_penalty', -2, 2) ?? 0,
-    logitBias: readLogitBias(body['logit_bias'], vocabularySize)
+    logitBias: readLogitBias(body['logit_bias'], vocabularySize),
+    grammar: null
   }
 }
 

@@ -82,12 +82,12 @@ async function answer (model: Model, request: IncomingMessage, response: ServerR
   const prompt = model.prompt(call.conversation)
   const envelope = { model: call.model, fingerprint: model.fingerprint }
   const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
-  const caller = call.tools === null ? { calls: null, detokenize: model.detokenize } : model.caller(call.tools)
+  const caller = call.tools === null ? { calls: null, detokenize: model.detokenize, grammar: null } : model.caller(call.tools)
   const choice = new Choice({ ...caller, stops: call.stops, isParallel: call.tools?.isParallel ?? true }, outlet.choice(0))
   const done = await model.batch.run({
     prompt,
     isolation: header(request, 'x-torchgate-isolation'),
-    sampling: call.sampling,
+    sampling: { ...call.sampling, grammar: caller.grammar },
     maxTokens: call.maxTokens,
     take (token) {
       outlet.begin()

@@ -1,6 +1,7 @@
 import { test } from 'tap'
 import { BUILTIN_MODEL } from '../../src/models/builtin.ts'
 import { readGguf } from '../../src/models/gguf.ts'
+import { GREEDY } from '../../src/worker/engine.ts'
 import { loadLlama } from '../../src/worker/llama.ts'
 import { ChatTemplate, type Conversation } from '../../src/worker/template.ts'
 
@@ -14,7 +15,6 @@ const talk = (...messages: Record<string, unknown>[]): Conversation => ({ messag
 const tokensOf = (conversation: Conversation): number[] => template.tokens(template.render(conversation))
 const controlTokens = new Set(engine.controlTexts().flatMap(text => engine.tokenize(text)))
 const controls = (tokens: readonly number[]): number => tokens.filter(token => controlTokens.has(token)).length
-const GREEDY = { temperature: 0, topP: 1, topK: 40, minP: 0, seed: 0, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map<number, number>() }
 
 test('the tokenizer of the pilot has these control tokens', async t => {
   t.strictSame(engine.controlTexts(), ['<|endoftext|>', '<|im_start|>', '<|im_end|>'])

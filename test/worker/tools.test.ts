@@ -119,3 +119,63 @@ test('what cannot be done with tools is refused by name', async t => {
   ]
   for (const [body, code, param] of refused) t.match(await refusal(body), { status: 400, code, param }, JSON.stringify(body))
 })
+
+const REMINDER = {
+  type: 'function',
+  function: {
+    name: 'set_reminder',
+    strict: true,
+    parameters: {
+      type: 'object',
+      properties: { when: { $ref: '#/$defs/day' }, minutes: { type: 'integer', minimum: 1, maximum: 59 }, note: { anyOf: [{ type: 'string', maxLength: 12 }, { type: 'null' }] } },
+      required: ['when', 'minutes', 'note'],
+      additionalProperties: false,
+      $defs: { day: { enum: ['monday', 'friday'] } }
+    }
+  }
+}
+
+test('a required call comes even where the model would not call, and its arguments fit their schema at any temperature', async t => {
+  const tools = [...WEATHER, REMINDER]
+  const names = new Set<string>()
+  for (let seed = 0; seed < 8; seed++) {
+    const { message, finish_reason: reason } = await ask({ messages: user('Hello!'), tools, tool_choice: 'required', parallel_tool_calls: false, temperature: 1.5, seed, max_tokens: 200 })
+    t.strictSame({ reason, content: message.content, calls: message.tool_calls?.length }, { reason: 'tool_calls', content: null, calls: 1 })
+    const [call] = message.tool_calls!
+    if (call?.type !== 'function') throw new Error('no function')
+    names.add(call.function.name)
+    const given = JSON.parse(call.function.arguments) as Record<string, unknown>
+    if (call.function.name === 'get_weather') t.type(given['city'], 'string')
+    else {
+      t.strictSame(Object.keys(given), ['when', 'minutes', 'note'])
+      t.match(given['when'], /^(?:monday|friday)$/)
+      t.ok(Number.isInteger(given['minutes']) && Number(given['minutes']) >= 1 && Number(given['minutes']) <= 59)
+    }
+  }
+  t.equal(names.size, 2, 'the model chooses')
+})
+
+test('a named tool is the one that is called', async t => {
+  const choice = { type: 'function', function: { name: 'set_reminder' } }
+  for (const stream of [false, true]) {
+    const body = { messages: user('What is the weather in Paris?'), tools: [...WEATHER, ...ADD, REMINDER, NOISE], tool_choice: choice, parallel_tool_calls: false }
+    const call = stream
+      ? (await client.chat.completions.stream({ model: 'pilot', temperature: 0, ...body } as unknown as OpenAI.Chat.ChatCompletionCreateParamsStreaming).finalMessage()).tool_calls![0]
+      : (await ask(body)).message.tool_calls![0]
+    t.match(call, { type: 'function', function: { name: 'set_reminder', arguments: /^\{"when"/ } })
+  }
+  const { message } = await ask({ messages: user('Hi'), tools: [NOISE], tool_choice: { type: 'function', function: { name: 'get_time' } }, parallel_tool_calls: false })
+  t.match(message.tool_calls, [{ function: { name: 'get_time', arguments: /^\{ ?\}$/ } }], 'without parameters there are no arguments')
+})
+
+test('a required call of the right tool is what the model says anyway', async t => {
+  const { message } = await ask({ tool_choice: 'required' })
+  t.match(message.tool_calls, [{ function: { name: 'get_weather', arguments: '{"city": "Paris"}' } }])
+})
+
+test('a schema that cannot be honoured is refused where it stands, when a call is required', async t => {
+  const parameters = { type: 'object', properties: { a: { not: { type: 'string', pattern: '^a' } } } }
+  const tools = [...WEATHER, { type: 'function', function: { name: 'odd', parameters } }]
+  t.match(await refusal({ tools, tool_choice: 'required' }), { status: 400, param: /^tools\[1\]\.function\.parameters/ })
+  t.equal((await chat(url, { messages: user('Hi'), tools })).status, 200, 'otherwise the model alone reads it')
+})

@@ -18,8 +18,8 @@ export interface Family {
   readonly separator: RegExp
   /** Texts that may be control tokens of the vocabulary, which otherwise would not be seen. */
   readonly markers: readonly string[]
-  /** How an answer that has to be calls is written: around each call, and what its arguments are called. */
-  readonly forced: { readonly before: string, readonly after: string, readonly between: string | null, readonly argumentsName: string, readonly isList?: true }
+  /** How an answer that has to be calls is written: what stands around and between them, and what their arguments are called. */
+  readonly forced: { readonly before: string, readonly after: string, readonly between: string, readonly argumentsName: string }
 }
 
 const NOTHING = /^\s*$/
@@ -34,7 +34,7 @@ const HERMES: Family = {
   closing: '</tool_call>',
   separator: /^\s*/,
   markers: ['<tool_call>', '</tool_call>'],
-  forced: { before: '<tool_call>\n', after: '\n</tool_call>', between: '\n', argumentsName: 'arguments' }
+  forced: { before: '<tool_call>\n', after: '\n</tool_call>', between: '\n</tool_call>\n<tool_call>\n', argumentsName: 'arguments' }
 }
 
 /** `[TOOL_CALLS][{"name": …, "arguments": {…}}, …]`, and since Mistral Small 3.1 `[TOOL_CALLS]name[ARGS]{…}` for each. */
@@ -47,7 +47,7 @@ const MISTRAL: Family = {
   closing: null,
   separator: /^\s*/,
   markers: ['[TOOL_CALLS]', '[ARGS]', '[CALL_ID]'],
-  forced: { before: '[TOOL_CALLS][', after: ']', between: ', ', argumentsName: 'arguments', isList: true }
+  forced: { before: '[TOOL_CALLS][', after: ']', between: ', ', argumentsName: 'arguments' }
 }
 
 /** Llama 3.1 to 3.3: `{"name": …, "parameters": {…}}` as the whole answer, several with `;` between, perhaps behind a tag. */

@@ -7,6 +7,8 @@ export interface Tool {
   readonly name: string
   /** JSON Schema of the arguments, or null when the request has none. */
   readonly parameters: unknown
+  /** OpenAI's strict mode. */
+  readonly isStrict: boolean
   /** Where it stands in the request. */
   readonly path: string
   /** As the chat template gets it. */
@@ -39,7 +41,7 @@ function readTool (tool: unknown, path: string): Tool {
   if (!isObject(declared) || typeof declared['name'] !== 'string' || declared['name'] === '') {
     throw invalid(`${path}.function.name`, `${path}.function.name: expected the name of the function.`)
   }
-  return { name: declared['name'], parameters: declared['parameters'] ?? null, path: `${path}.function.parameters`, given: tool }
+  return { name: declared['name'], parameters: declared['parameters'] ?? null, isStrict: declared['strict'] === true, path: `${path}.function.parameters`, given: tool }
 }
 
 function readChoice (choice: unknown, tools: readonly Tool[]): Pick<ToolUse, 'offered' | 'isForced'> | null {

@@ -1,0 +1,47 @@
+/** The grammar of an answer that has to be calls, in the form of the model's family, with arguments that fit their schemas. */
+import { GatewayError } from '../../errors.ts'
+import { compileSchema } from '../grammar/compile.ts'
+import type { Family } from './family.ts'
+import type { Tool, ToolUse } from './use.ts'
+
+/** Of all tools together; one schema is bounded by the compiler. */
+const MAX_CHARACTERS = 1024 * 1024
+
+/**
+ * @returns GBNF with the rule `root`
+ * @throws GatewayError when a schema cannot be honoured; `param` says where it stands
+ */
+export function callsGrammar ({ forced }: Family, { offered, isParallel }: ToolUse): string {
+  const { before, after, between, argumentsName } = forced
+  const rules = offered.map((tool, i) => {
+    const beginning = `{"name": ${JSON.stringify(tool.name)}, "${argumentsName}": `
+    return `call-${i} ::= ${literal(beginning)} arguments-${i}-root ${literal('}')}\n${prefixed(argumentsGrammar(tool), `arguments-${i}-`)}`
+  })
+  const more = isParallel ? `(${literal(between)} call)*` : ''
+  const grammar = [
+    `root ::= ${literal(before)} call ${more} ${literal(after)}`,
+    `call ::= ${offered.map((_, i) => `call-${i}`).join(' | ')}`,
+    ...rules
+  ].join('\n')
+  if (grammar.length > MAX_CHARACTERS) {
+    throw new GatewayError('unsupported_value', `tools: the grammar of these schemas has ${grammar.length} characters, at most ${MAX_CHARACTERS} are taken; offer fewer tools.`, { param: 'tools' })
+  }
+  return grammar
+}
+
+function argumentsGrammar ({ parameters, path, isStrict }: Tool): string {
+  // Without parameters a function takes none; a schema without a type is that of an object, as on the wire.
+  const schema = parameters ?? { properties: {}, additionalProperties: false }
+  if (typeof schema !== 'object' || Array.isArray(schema)) throw new GatewayError('invalid_value', `${path}: expected a JSON Schema of the type object.`, { param: path })
+  return compileSchema({ type: 'object', ...schema }, { strict: isStrict, path }).grammar
+}
+
+/** A grammar with other names for its rules, so that several fit into one. */
+function prefixed (grammar: string, prefix: string): string {
+  return grammar.replaceAll(/"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|[a-zA-Z][a-zA-Z0-9-]*/g, found => /^[a-zA-Z]/.test(found) ? prefix + found : found)
+}
+
+function literal (text: string): string {
+  if (text === '') return ''
+  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n').replaceAll('\r', '\\r')}"`
+}
