@@ -42,7 +42,8 @@ class Dialer implements Egress {
     const domain = networks(domainNetworks)
     for (const destination of merged(destinations)) {
       const guard = new Guard(destination, domain)
-      guard.checkLiteral(new URL(destination.origin).hostname.replace(/^\[|\]$/g, ''))
+      const fault = guard.faultOf(new URL(destination.origin).hostname.replace(/^\[|\]$/g, ''))
+      if (fault !== null) throw new GatewayError('egress_forbidden', `${fault} Nothing was sent.`)
       this.#routes.set(destination.origin, { locality: destination.locality, pool: poolOf(destination, guard) })
     }
     this.#signal = signal
@@ -52,9 +53,9 @@ class Dialer implements Egress {
 
   dial (origin: string, boundary: Locality): Dispatcher {
     const route = this.#routes.get(origin)
-    if (route === undefined) throw new GatewayError('egress_forbidden', `${origin} is not a configured destination.`)
+    if (route === undefined) throw forbidden(`${origin} is not a configured destination.`)
     if (!isWithin(boundary, route.locality)) {
-      throw new GatewayError('egress_forbidden', `${origin} is ${route.locality}, and the call may go no farther than ${boundary}.`)
+      throw forbidden(`${origin} is ${route.locality}, and the call may go no farther than ${boundary}.`)
     }
     return route.pool
   }
@@ -93,12 +94,8 @@ function merged (destinations: readonly Destination[]): Destination[] {
 function poolOf ({ origin, connections, connectMs }: Destination, guard: Guard): Pool {
   const open = buildConnector({ allowH2: false, timeout: connectMs, lookup: guard.lookup })
   const connect: buildConnector.connector = (options, callback) => {
-    try {
-      guard.checkLiteral(options.hostname)
-    } catch (error) {
-      callback(error as Error, null)
-      return
-    }
+    const fault = guard.faultOf(options.hostname)
+    if (fault !== null) { callback(forbidden(fault), null); return }
     open(options, within(connectMs, options.hostname, callback))
   }
   return new Pool(origin, { connect, connections, allowH2: false, pipelining: 1 })
@@ -132,9 +129,9 @@ class Guard {
     this.#domain = domain
   }
 
-  /** @throws GatewayError `egress_forbidden` when the host is an address, and one that is too far */
-  checkLiteral (host: string): void {
-    if (isIP(host) !== 0 && !this.#permits(host)) throw this.#refusal([host])
+  /** What is wrong with a host that is an address, and one that is too far; null where nothing is. */
+  faultOf (host: string): string | null {
+    return isIP(host) !== 0 && !this.#permits(host) ? this.#fault([host]) : null
   }
 
   readonly lookup = (host: string, options: LookupOptions, callback: LookupCallback): void => {
@@ -142,7 +139,7 @@ class Guard {
       if (error !== null) { callback(error, ''); return }
       const permitted = found.filter(({ address }) => this.#permits(address))
       const [first] = permitted
-      if (first === undefined) callback(this.#refusal(found.map(({ address }) => address)), '')
+      if (first === undefined) callback(forbidden(this.#fault(found.map(({ address }) => address))), '')
       else if (options.all === true) callback(null, permitted)
       else callback(null, first.address, first.family)
     })
@@ -153,11 +150,16 @@ class Guard {
     return locality !== null && isWithin(this.#destination.locality, locality)
   }
 
-  #refusal (addresses: readonly string[]): GatewayError {
+  #fault (addresses: readonly string[]): string {
     const { origin, locality } = this.#destination
     const places = [...new Set(addresses.map(address => localityOfAddress(address, this.#domain) ?? 'forbidden'))].join(', ')
-    return new GatewayError('egress_forbidden', `${origin} is declared ${locality}, but its address is ${places}; nothing was sent.`)
+    return `${origin} is declared ${locality}, but its address is ${places}.`
   }
+}
+
+/** The caller learns that nothing was sent; which address was meant is the operator's to know, and stands in the cause. */
+function forbidden (detail: string): GatewayError {
+  return new GatewayError('egress_forbidden', 'The destination lies outside the boundary of this call; nothing was sent.', { cause: new Error(detail) })
 }
 
 function isWithin (boundary: Locality, place: Locality): boolean {

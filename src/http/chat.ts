@@ -37,6 +37,7 @@ export async function chatRoute (server: FastifyInstance, { services, recorders,
     const principal = request.principal!
     call.record.tenant = principal.tenant.name
     call.record.keyId = principal.keyId
+    call.record.receivedMs = call.elapsedMs
     const outlet = new HttpOutlet(reply.raw, call, request.left!)
     try {
       if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')

@@ -40,6 +40,7 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
     onFailure,
     onError: async (error, request) => {
       const shown = isStranger(request) && error.status < 500 ? await floodChecked(error, request, countFailure) : error
+      if (shown.code === 'too_many_failures' && request.call) request.call.record.limit = { scope: 'ip', resource: 'requests' }
       request.call?.end(shown, shown.status)
       return shown
     },

@@ -34,6 +34,7 @@ export class Call {
       dataClass: null,
       boundary: null,
       rejected: [],
+      receivedMs: null,
       planned: 0,
       attempts: [],
       firstTokenMs: null,

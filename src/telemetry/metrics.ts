@@ -144,7 +144,7 @@ function countCall (families: Families, record: CallRecord, { tenant, model, tar
   if (limit !== null) families.torchgate_rate_limit_rejections_total.at({ tenant, scope: limit.scope, resource: limit.resource }).add(1)
   if (durationMs === null) return
   families.torchgate_request_duration_seconds.at({ model, tier, endpoint }).add(durationMs / 1000)
-  families.torchgate_gateway_overhead_seconds.at({ endpoint }).add((durationMs - attemptMs(record.attempts, durationMs)) / 1000)
+  families.torchgate_gateway_overhead_seconds.at({ endpoint }).add((durationMs - (record.receivedMs ?? 0) - attemptMs(record.attempts, durationMs)) / 1000)
   if (!record.stream || firstTokenMs === null) return
   families.torchgate_time_to_first_token_seconds.at({ model, target }).add(firstTokenMs / 1000)
   if (record.outcome === 'ok' && usage !== null && usage.output > 1) {

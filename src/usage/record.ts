@@ -20,6 +20,8 @@ export interface CallRecord {
   boundary: Locality | null
   /** Candidates that policy or health left out. */
   rejected: readonly { readonly target: string, readonly reason: string }[]
+  /** When the body had come; what passed before was the caller's time. Null when it never did. */
+  receivedMs: number | null
   /** How many candidates the plan kept. */
   planned: number
   attempts: Attempt[]

@@ -6,6 +6,8 @@ export interface Measured { readonly perS: number, readonly p50Ms: number, reado
 
 const HEAD_END = Buffer.from('\r\n\r\n')
 const CHUNKED_END = Buffer.from('0\r\n\r\n')
+const DONE = Buffer.from('[DONE]')
+const PATIENCE_MS = 10_000
 
 export async function measure (load: Load): Promise<Measured> {
   const request = Buffer.from(`POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n${load.headers}content-length: ${Buffer.byteLength(load.body)}\r\n\r\n${load.body}`)
@@ -24,6 +26,7 @@ async function drive (port: number, request: Buffer, endMs: number, onAnswer: (m
   const socket = connect({ port, host: '127.0.0.1', noDelay: true })
   // 'close' follows and ends the wait.
   socket.on('error', () => {})
+  socket.setTimeout(PATIENCE_MS, () => socket.destroy())
   try {
     while (performance.now() < endMs) {
       const sentMs = performance.now()
@@ -61,7 +64,8 @@ function wholeAnswer (socket: Socket): Promise<number> {
       }
       seen += bytes.length
       const complete = want >= 0 ? seen >= want : bytes.length >= 5 && bytes.subarray(-5).equals(CHUNKED_END)
-      if (complete) finish(Number(head.slice(9, 12)))
+      // A stream that ends in an error event is no answer.
+      if (complete) finish(want < 0 && !bytes.includes(DONE) ? 0 : Number(head.slice(9, 12)))
     }
     socket.on('data', onData)
     socket.on('close', onClose)

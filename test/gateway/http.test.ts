@@ -52,7 +52,7 @@ test('what can be read two ways is refused and the connection closed, on both li
   }
   for (const url of [running.url, running.gateway.adminUrl]) {
     await Promise.all(Object.entries(cases).map(async ([name, bytes]) => {
-      const { answers, closed, text } = await talk(url, bytes)
+      const { answers, closed, text } = await talk(url, bytes, { settleMs: 3000 })
       t.same(answers.map(({ status }) => status), [400], name)
       t.match(errorOf(answers[0]!), { type: 'invalid_request_error', code: 'malformed_request', param: null }, name)
       t.ok(closed, `${name}: closed`)

@@ -48,7 +48,7 @@ export function talk (url: string, pieces: Bytes | readonly Bytes[], { answers =
   })
   socket.on('close', () => {
     closed = true
-    if (!settling) finish()
+    finish()
   })
   for (const piece of typeof pieces === 'string' || Buffer.isBuffer(pieces) ? [pieces] : pieces) socket.write(piece)
   return promise

@@ -15,6 +15,7 @@ export function recordOf (changes: Partial<CallRecord> = {}): CallRecord {
     rejected: [],
     planned: 1,
     attempts: [attemptOf()],
+    receivedMs: 0,
     firstTokenMs: 45,
     durationMs: 1045,
     usage: { input: 100, output: 51, cachedInput: 30, reasoning: 7 },

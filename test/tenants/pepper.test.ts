@@ -38,13 +38,16 @@ test('a place where no pepper can be is named', t => {
   t.end()
 })
 
-test('a folder that may not be written to is named', { skip: process.getuid?.() === 0 ? 'root may write anywhere' : false }, t => {
-  const folder = t.testdir({})
-  chmodSync(folder, 0o500)
-  t.teardown(() => chmodSync(folder, 0o700))
-  t.throws(() => loadPepper(folder), { code: 'internal_error', message: /EACCES/ })
-  t.end()
-})
+// Root may write anywhere.
+if (process.getuid?.() !== 0) {
+  test('a folder that may not be written to is named', t => {
+    const folder = t.testdir({})
+    chmodSync(folder, 0o500)
+    t.teardown(() => chmodSync(folder, 0o700))
+    t.throws(() => loadPepper(folder), { code: 'internal_error', message: /EACCES/ })
+    t.end()
+  })
+}
 
 test('processes that start together agree on one pepper', async t => {
   const folder = t.testdir()

@@ -45,7 +45,7 @@ export function surroundings (t: Test, options: Partial<LedgerOptions> = {}) {
 export function callRecord (record: Partial<CallRecord> = {}): CallRecord {
   return {
     id: 'call', startedAt: new Date(1_700_000_000_000), endpoint: 'chat_completions', tenant: 'acme', keyId: 'key', model: 'chat',
-    stream: false, dataClass: 'internal', boundary: 'cloud', rejected: [], planned: 1, attempts: [attempt()], firstTokenMs: 12.4,
+    stream: false, dataClass: 'internal', boundary: 'cloud', rejected: [], receivedMs: 0.5, planned: 1, attempts: [attempt()], firstTokenMs: 12.4,
     durationMs: 99.6, usage: { input: 10, output: 20, cachedInput: 3, reasoning: 4 }, usageEstimated: false, outcome: 'ok',
     errorCode: null, status: 200, limit: null, ...record
   }
