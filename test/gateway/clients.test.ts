@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { generateText, streamText } from 'ai'
-import OpenAI from 'openai'
+import type OpenAI from 'openai'
 import { test } from 'tap'
 import { ask, pilotPool, readAll, startGateway } from './harness.ts'
 

@@ -52,8 +52,8 @@ async function answer (provider: Provider, request: IncomingMessage, response: S
   const { behave } = provider
   if (behave.do === 'hang') return
   if (behave.do === 'status') {
-    const body = behave.body ?? { error: { message: 'No.', type: 'server_error', code: null, param: null } }
-    response.writeHead(behave.status, { 'content-type': 'application/json', ...behave.headers }).end(JSON.stringify(body))
+    const refusal = behave.body ?? { error: { message: 'No.', type: 'server_error', code: null, param: null } }
+    response.writeHead(behave.status, { 'content-type': 'application/json', ...behave.headers }).end(JSON.stringify(refusal))
     return
   }
   const words = behave.do === 'answer' ? behave.words ?? ['from ', 'the ', 'cloud'] : Array.from({ length: behave.after + 1 }, () => 'word ')
