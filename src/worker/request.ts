@@ -55,7 +55,7 @@ function refuseUnsupported (body: Body): void {
   for (const name of ['functions', 'function_call', 'audio', 'web_search_options'] as const) {
     const value = body[name] ?? null
     const harmless = value === null || (name === 'functions' && Array.isArray(value) && value.length === 0) || (name === 'function_call' && value === 'none')
-    if (!harmless) throw new GatewayError('unsupported_parameter', `${name} is not supported by local models.`, { param: name })
+    if (!harmless) throw unsupported(name, `${name} is not supported by local models.`)
   }
   const format = body['response_format'] ?? null
   if (format !== null && (!isObject(format) || format['type'] !== 'text')) {
@@ -90,8 +90,9 @@ function readTopK (body: Body): number {
 
 /** llama.cpp takes 32 bits, of which the highest number means "draw one yourself"; without a seed we draw it. */
 function readSeed (body: Body): number {
-  const seed = integer(body, 'seed', Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
+  const seed = integer(body, 'seed', -Infinity, Infinity)
   if (seed === null) return randomInt(2 ** 32 - 1)
+  if (!Number.isSafeInteger(seed)) throw unsupported('seed', `seed is ${seed}; local models take seeds from -(2^53 - 1) to 2^53 - 1.`)
   const folded = Number(BigInt.asUintN(32, BigInt(seed)))
   return folded === 2 ** 32 - 1 ? 0 : folded
 }
@@ -101,10 +102,11 @@ function readLogitBias (value: unknown, vocabularySize: number): Map<number, num
   if (value === undefined || value === null) return biases
   if (!isObject(value)) throw wrongType('logit_bias', 'an object of token ids', value)
   const entries = Object.entries(value)
-  if (entries.length > MAX_BIASES) throw invalid('logit_bias', `logit_bias has ${entries.length} members; at most ${MAX_BIASES} are taken.`)
+  if (entries.length > MAX_BIASES) throw unsupported('logit_bias', `logit_bias has ${entries.length} members; at most ${MAX_BIASES} are taken.`)
   for (const [name, bias] of entries) {
     const token = Number(name)
-    if (!/^\d{1,9}$/.test(name) || token >= vocabularySize) throw invalid('logit_bias', `logit_bias: member names are token ids from 0 to ${vocabularySize - 1}.`)
+    if (!/^\d{1,10}$/.test(name)) throw invalid('logit_bias', 'logit_bias: member names are token ids.')
+    if (token >= vocabularySize) throw unsupported('logit_bias', `logit_bias: this model has token ids from 0 to ${vocabularySize - 1}.`)
     if (typeof bias !== 'number' || bias < -100 || bias > 100) throw invalid('logit_bias', 'logit_bias: values are numbers from -100 to 100.')
     biases.set(token, bias)
   }
@@ -117,7 +119,8 @@ function readStops (value: unknown): readonly string[] {
   if (stops.length > MAX_STOPS) throw invalid('stop', `stop has ${stops.length} strings; at most ${MAX_STOPS} are taken.`)
   return stops.map(stop => {
     if (typeof stop !== 'string') throw wrongType('stop', 'a string or an array of strings', stop)
-    if (stop === '' || stop.length > MAX_STOP_CHARACTERS) throw invalid('stop', `stop: strings of 1 to ${MAX_STOP_CHARACTERS} characters.`)
+    if (stop === '') throw invalid('stop', 'stop: an empty string stops nothing.')
+    if (stop.length > MAX_STOP_CHARACTERS) throw unsupported('stop', `stop: local models take strings of at most ${MAX_STOP_CHARACTERS} characters.`)
     return stop
   })
 }

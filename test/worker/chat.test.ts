@@ -190,8 +190,14 @@ test('what changes an answer and cannot be done is refused by name', async t => 
     [{ n: 2 }, 'unsupported_value', 'n'],
     [{ logprobs: true }, 'unsupported_value', 'logprobs'],
     [{ response_format: { type: 'json_object' } }, 'unsupported_value', 'response_format'],
-    [{ functions: [{ name: 'f' }] }, 'unsupported_parameter', 'functions'],
-    [{ audio: { voice: 'alloy' } }, 'unsupported_parameter', 'audio'],
+    [{ functions: [{ name: 'f' }] }, 'unsupported_value', 'functions'],
+    [{ function_call: { name: 'f' } }, 'unsupported_value', 'function_call'],
+    [{ audio: { voice: 'alloy' } }, 'unsupported_value', 'audio'],
+    [{ web_search_options: {} }, 'unsupported_value', 'web_search_options'],
+    [{ seed: 2 ** 53 }, 'unsupported_value', 'seed'],
+    [{ stop: 's'.repeat(1001) }, 'unsupported_value', 'stop'],
+    [{ logit_bias: { 99_999: 1 } }, 'unsupported_value', 'logit_bias'],
+    [{ logit_bias: Object.fromEntries(Array.from({ length: 1025 }, (_, id) => [id, 1])) }, 'unsupported_value', 'logit_bias'],
     [{ messages: user([{ type: 'image_url', image_url: { url: 'data:' } }]) }, 'unsupported_value', 'messages[0].content[0]'],
     [{ messages: [] }, 'invalid_value', 'messages'],
     [{ messages: [{ role: 'robot', content: '' }] }, 'invalid_value', 'messages[0].role'],
@@ -202,7 +208,8 @@ test('what changes an answer and cannot be done is refused by name', async t => 
     [{ max_tokens: 1.5 }, 'invalid_type', 'max_tokens'],
     [{ stop: ['a', 'b', 'c', 'd', 'e'] }, 'invalid_value', 'stop'],
     [{ stop: '' }, 'invalid_value', 'stop'],
-    [{ logit_bias: { 99_999: 1 } }, 'invalid_value', 'logit_bias'],
+    [{ logit_bias: { word: 1 } }, 'invalid_value', 'logit_bias'],
+    [{ seed: 0.5 }, 'invalid_type', 'seed'],
     [{ stream_options: { include_usage: true } }, 'invalid_value', 'stream_options']
   ]
   for (const [body, code, param] of refused) t.match(await failure(body), { status: 400, code, param }, JSON.stringify(body))
