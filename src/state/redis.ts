@@ -154,6 +154,8 @@ export class RedisState implements SharedState, Home {
   }
 
   #connected (): void {
+    // A server that is killed closes the connection without an error.
+    this.#lastError = 'the connection was closed'
     if (this.#down !== 'refusing') this.#found('connected')
     const owed = this.#owed
     this.#owed = []
