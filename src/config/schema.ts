@@ -46,7 +46,7 @@ export const LocalModelConfig = Type.Object({
   environment: Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String({ pattern: '^[^\\0]*$', patternErrorMessage: 'a text without NUL', writeOnly: true }), {
     default: {},
     patternErrorMessage: 'the name of an environment variable',
-    description: 'Environment of the worker process, to choose its device: `CUDA_VISIBLE_DEVICES`, `GGML_VK_VISIBLE_DEVICES`.'
+    description: 'Environment of the worker process, to choose its device: `CUDA_VISIBLE_DEVICES`, `GGML_VK_VISIBLE_DEVICES`. `{worker}` stands for the number of the worker, from 0, so that two workers take two devices.'
   })
 }, { additionalProperties: false })
 export type LocalModelConfig = Static<typeof LocalModelConfig>

@@ -3,7 +3,7 @@ import type { Config, TenantConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { boundaryOf } from '../policy/boundary.ts'
 import { classOf } from '../policy/classify.ts'
-import { decide, why, type Candidate } from '../policy/decide.ts'
+import { decide, why, type Candidate, type Plan } from '../policy/decide.ts'
 import { candidatesOf, routeOf, type Catalogue } from './targets.ts'
 
 export interface Question {
@@ -26,7 +26,7 @@ export interface Explanation {
   readonly class: { readonly floor: string, readonly claimed: string | null, readonly effective: string }
   readonly boundary: { readonly tenant: string, readonly ofClass: string, readonly effective: string }
   readonly order: string
-  readonly candidates: ReadonlyArray<Omit<Candidate, 'label'> & { readonly verdict: 'chosen' | 'fallback' | 'rejected', readonly reason: string | null }>
+  readonly candidates: ReadonlyArray<Omit<Candidate, 'label'> & { readonly verdict: 'chosen' | 'fallback' | 'rejected', readonly reason: string }>
   readonly why: string
 }
 
@@ -49,11 +49,18 @@ export function explain (premises: Premises, tenantOf: (name: string) => TenantC
     boundary: { tenant: tenant.boundary, ofClass: boundaries[dataClass], effective: boundary },
     order: plan.order,
     candidates: [
-      ...plan.targets.map((candidate, index) => ({ ...shown(candidate), verdict: index === 0 ? 'chosen' as const : 'fallback' as const, reason: null })),
+      ...plan.targets.map((candidate, index) => ({ ...shown(candidate), ...rank(plan, index) })),
       ...plan.rejected.map(({ candidate, reason }) => ({ ...shown(candidate), verdict: 'rejected' as const, reason }))
     ],
     why: why(plan)
   }
+}
+
+/** Why a target stands where it stands. */
+function rank ({ targets, order }: Plan, index: number): { verdict: 'chosen' | 'fallback', reason: string } {
+  const loading = targets[index]!.state === 'loading' ? ', still loading' : ''
+  if (index === 0) return { verdict: 'chosen', reason: `first by order ${order}${loading}` }
+  return { verdict: 'fallback', reason: `after ${targets[index - 1]!.target}${loading}` }
 }
 
 function shown ({ target, backend, model, locality, state }: Candidate): Omit<Candidate, 'label'> {

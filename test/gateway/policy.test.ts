@@ -57,7 +57,7 @@ test('two tenants, one public name, two ways', { timeout: 60_000 }, async t => {
   await t.test('explain says the same, without sending anything', async t => {
     const before = cloud.seen.bytes
     const told = await running.admin<{ why: string, candidates: { target: string, verdict: string, reason: string | null }[] }>('/admin/v1/explain?tenant=closed&model=chat')
-    t.same(told.candidates.map(({ target, verdict, reason }) => [target, verdict, reason]), [['pool/pilot', 'chosen', null], ['cloud/big', 'rejected', 'data_class']])
+    t.same(told.candidates.map(({ target, verdict, reason }) => [target, verdict, reason]), [['pool/pilot', 'chosen', 'first by order listed'], ['cloud/big', 'rejected', 'data_class']])
     t.equal(told.why, 'class=restricted;boundary=local;order=listed;eligible=1/2;skip=cloud/big:data_class')
     const raised = await fetch(`${running.gateway.adminUrl}/admin/v1/explain`, {
       method: 'POST',

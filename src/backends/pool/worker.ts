@@ -83,8 +83,8 @@ export class PooledWorker implements Candidate {
     this.#starts++
     this.#state = 'starting'
     this.#served.clear()
-    const { entry, model, loadMs, socketPath } = this.#setup
-    this.#process = new WorkerProcess({ entry, model, loadMs, socketPath: socketPath() }, {
+    const { entry, loadMs, socketPath } = this.#setup
+    this.#process = new WorkerProcess({ entry, model: ofPlace(this.#setup), loadMs, socketPath: socketPath() }, {
       ready: loaded => { this.#ready(loaded) },
       said: line => { this.#log('warn', 'worker says', { line }) },
       ended: () => { this.#ended() }
@@ -201,4 +201,10 @@ export class PooledWorker implements Candidate {
     const { pool, model, worker, log } = this.#setup
     log({ level, msg, pool, model: model.name, worker, ...facts })
   }
+}
+
+/** The model as this one of its workers loads it: `{worker}` in its environment is the number of the worker. */
+function ofPlace ({ model, worker }: Pick<WorkerSetup, 'model' | 'worker'>): WorkerSetup['model'] {
+  const environment = Object.entries(model.environment).map(([name, value]) => [name, value.replaceAll('{worker}', worker.slice(1))])
+  return { ...model, environment: Object.fromEntries(environment) }
 }

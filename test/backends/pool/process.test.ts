@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -24,6 +24,14 @@ test('a process that was killed leaves no socket behind', async t => {
   t.strictSame([existsSync(socketPath), worker.pid, worker.lastExit, ends], [false, null, 'SIGKILL', 1])
   await worker.stop()
 })
+
+if (existsSync('/proc/self/environ')) {
+  test('each worker of a model can have a device of its own', async t => {
+    const { workers } = await openReady(t, { models: [{ workers: 2, environment: { CUDA_VISIBLE_DEVICES: '{worker}', OTHER: 'same' } }] })
+    const devices = workers().map(({ pid }) => readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter(line => /^(CUDA|OTHER)/.test(line)).toSorted())
+    t.strictSame(devices, [['CUDA_VISIBLE_DEVICES=0', 'OTHER=same'], ['CUDA_VISIBLE_DEVICES=1', 'OTHER=same']])
+  })
+}
 
 test('a worker that will not end is killed', async t => {
   const { pool, workers } = await openReady(t, { models: [{ path: 'stubborn.gguf' }] })
