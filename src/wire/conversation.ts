@@ -3,42 +3,49 @@ import { all, invalidValue, list, missing, object, oneOf, outOfRange, shape, str
 import type { Check, Fault, Members } from './check.ts'
 
 const MOST_MESSAGES = 10_000
-const LONGEST_URL = 8192
 
 /** Enough of a data URL to hold its media type. */
 const DATA_URL_HEAD = 256
 
 const IMAGE_DATA = /^data:image\/(?!svg)[a-z0-9.+-]+(?:;[a-z0-9.+=-]+)*;base64,/i
-/** No white space, and no user name or password in front of the host. */
-const PLAIN_HTTP_URL = /^https?:\/\/[^\s\\/?#@]+(?:[/?#]\S*)?$/i
-const SCHEME = /^(?!data:)[a-z][a-z0-9+.-]*:/i
+const IMAGE_RULE = "a base64-encoded data URL with an image MIME type (e.g. 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU=')"
 
-const URL_RULE = "an http or https URL without credentials, or a base64-encoded data URL with an image MIME type (e.g. 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU=')"
+/** Whoever fetches an address does so from inside the operator's network, past every rule about where calls may go. */
+function addressed (what: string): Fault {
+  return invalidValue(`send ${what} as a data: URL; the gateway does not let a backend fetch addresses.`)
+}
 
-/** Whether an http(s) address may be fetched is no matter of form and is decided by whoever would fetch it. */
+/** Base64 has no colon, so what has one and is no data URL is an address, however it is disguised. */
+function isAddress (value: string): boolean {
+  return value.includes(':') && !/^data:/i.test(value)
+}
+
 function imageUrl (value: unknown): Fault | null {
   if (typeof value !== 'string') return wrongType('a string', value)
   if (IMAGE_DATA.test(value.slice(0, DATA_URL_HEAD))) return null
-  if (value.length <= LONGEST_URL && PLAIN_HTTP_URL.test(value)) return null
-  return outOfRange('unsupported URL', URL_RULE)
+  return isAddress(value) ? addressed('the image') : outOfRange('unsupported URL', IMAGE_RULE)
 }
 
-const fileData: Check = value => {
-  if (typeof value !== 'string') return wrongType('a string', value)
-  return SCHEME.test(value.slice(0, DATA_URL_HEAD)) ? outOfRange('unsupported URL', 'base64-encoded data') : null
-}
+const anyText = text()
+const noAddress = (what: string): Check => value => anyText(value) ?? (isAddress(value as string) ? addressed(what) : null)
+
+/** Members of other dialects by which servers are told to fetch something. */
+const LINKS = Object.fromEntries(['audio_url', 'file_url', 'image_url', 'url', 'video_url'].map(name => [name, () => addressed('the content')]))
 
 const filePart: Check = value => {
   const { file_data: data, file_id: id } = value as Members
   return data === undefined && id === undefined ? missing('file_id') : null
 }
 
+const audio = shape({ ...LINKS, data: noAddress('the audio'), format: oneOf('wav', 'mp3') }, 'data', 'format')
+const file = all(shape({ ...LINKS, file_data: noAddress('the file'), file_id: noAddress('the file'), filename: text() }), filePart)
+
 const PART = {
-  text: shape({ text: text() }, 'text'),
-  refusal: shape({ refusal: text() }, 'refusal'),
-  image_url: shape({ image_url: shape({ url: imageUrl, detail: oneOf('auto', 'low', 'high', 'original') }, 'url') }, 'image_url'),
-  input_audio: shape({ input_audio: shape({ data: text(), format: oneOf('wav', 'mp3') }, 'data', 'format') }, 'input_audio'),
-  file: shape({ file: all(shape({ file_data: fileData, file_id: text(), filename: text() }), filePart) }, 'file')
+  text: shape({ ...LINKS, text: anyText }, 'text'),
+  refusal: shape({ refusal: anyText }, 'refusal'),
+  image_url: shape({ ...LINKS, image_url: shape({ url: imageUrl, detail: oneOf('auto', 'low', 'high', 'original') }, 'url') }, 'image_url'),
+  input_audio: shape({ ...LINKS, input_audio: audio }, 'input_audio'),
+  file: shape({ ...LINKS, file }, 'file')
 }
 
 const textParts = list(variant('type', { text: PART.text }), { of: 'objects' })
@@ -74,7 +81,6 @@ function saysOtherwise (message: Members): boolean {
     message['audio'] !== undefined || typeof message['reasoning_content'] === 'string' || typeof message['reasoning'] === 'string'
 }
 
-const anyText = text()
 const nullOrText: Check = value => value === null ? null : anyText(value)
 const name = text({ most: 64, pattern: /^[^\s<|\\/>]+$/ })
 

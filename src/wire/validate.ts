@@ -9,12 +9,18 @@ import { messages } from './conversation.ts'
 import { choicesExist, functionCall, functions, identifier, toolChoice, tools } from './tools.ts'
 
 const MOST_BIASES = 10_000
-/** The largest double below 2^63. */
-const MOST_INT64 = 9_223_372_036_854_774_784
 
 const stopString = text({ least: 1, most: 1024 })
 const stopStrings = list(stopString, { of: 'strings', most: 4 })
 const stop: Check = value => typeof value === 'string' ? stopString(value) : stringOr(stopStrings, 'strings')(value)
+
+const anyInteger = integer(-Infinity, Infinity)
+
+/** OpenAI takes 64 bits. JSON numbers of more than 53 come out of a parser changed, and another seed is another answer. */
+const seed: Check = value => anyInteger(value) ?? (Number.isSafeInteger(value) ? null : outOfRange(
+  'integer beyond 53 bits, of which digits would be lost',
+  `a value from ${Number.MIN_SAFE_INTEGER} to ${Number.MAX_SAFE_INTEGER}`
+))
 
 const tokens = integer(1, Number.MAX_SAFE_INTEGER)
 const bias = integer(-100, 100)
@@ -53,11 +59,17 @@ const responseFormat = variant('type', {
   json_schema: shape({ json_schema: jsonSchema }, 'json_schema')
 })
 
-/** Members that would choose where a call goes or with whose key. They belong to the operator, never to a caller. */
+/**
+ * Members that would choose where a call goes, with whose key, or which model answers it: at gateways and aggregators
+ * behind this one (LiteLLM, OpenRouter) and at engines (vLLM, SGLang, llama-server). They belong to the operator, never to a caller.
+ */
 const REFUSED = [
-  'api_base', 'api_key', 'api_type', 'api_version', 'apiBase', 'apiKey', 'aws_access_key_id', 'aws_secret_access_key', 'aws_session_token',
-  'azure_ad_token', 'base_url', 'baseURL', 'custom_llm_provider', 'default_headers', 'extra_body', 'extra_headers', 'extra_query', 'headers',
-  'litellm_credential_name', 'litellm_params', 'model_list', 'organization', 'proxy', 'user_config', 'vertex_credentials'
+  'api_base', 'api_key', 'api_type', 'api_version', 'apiBase', 'apiKey', 'aws_access_key_id', 'aws_bedrock_runtime_endpoint', 'aws_region_name',
+  'aws_secret_access_key', 'aws_session_token', 'azure_ad_token', 'base_url', 'baseURL', 'bootstrap_host', 'bootstrap_port', 'bootstrap_room',
+  'content_policy_fallbacks', 'context_window_fallbacks', 'custom_llm_provider', 'default_headers', 'deployment_id', 'extra_body', 'extra_headers',
+  'extra_query', 'fallbacks', 'headers', 'kv_transfer_params', 'litellm_credential_name', 'litellm_params', 'lora', 'lora_path', 'max_retries',
+  'mock_response', 'mock_timeout', 'mock_tool_calls', 'model_info', 'model_list', 'models', 'num_retries', 'organization', 'plugins', 'preset',
+  'provider', 'proxy', 'region_name', 'route', 'specific_deployment', 'transforms', 'user_config', 'vertex_credentials', 'vertex_location', 'vertex_project'
 ]
 const refused: Check = () => ({
   code: 'unsupported_parameter', path: '', says: path => `Unsupported parameter: '${path}' cannot be chosen by the caller; it is part of the configuration of the gateway.`
@@ -88,7 +100,7 @@ const PARAMETERS: Record<string, Check> = {
   reasoning_effort: oneOf('none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'),
   response_format: responseFormat,
   safety_identifier: line({ most: 64 }),
-  seed: integer(-MOST_INT64, MOST_INT64),
+  seed,
   service_tier: oneOf('auto', 'default', 'flex', 'scale', 'priority', 'fast'),
   stop,
   store: boolean,

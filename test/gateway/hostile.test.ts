@@ -86,8 +86,10 @@ const REFUSED: Record<string, [string | Uint8Array, string, (string | null)?]> =
   'a file as image': [image('file:///etc/passwd'), 'invalid_value', 'messages[0].content[1].image_url.url'],
   gopher: [image('gopher://x/1'), 'invalid_value', 'messages[0].content[1].image_url.url'],
   'a page as image': [image('data:text/html;base64,PGgxPg=='), 'invalid_value', 'messages[0].content[1].image_url.url'],
+  'an address in the cloud\'s own network': [image('http://169.254.169.254/latest/meta-data/iam'), 'invalid_value', 'messages[0].content[1].image_url.url'],
+  'an address as image': [image('https://example.com/x.png'), 'invalid_value', 'messages[0].content[1].image_url.url'],
   'a password in an address': [image('http://user:pw@host/x.png'), 'invalid_value', 'messages[0].content[1].image_url.url'],
-  ...Object.fromEntries(['api_base', 'base_url', 'api_key', 'custom_llm_provider', 'extra_headers', 'extra_body', 'litellm_params', 'headers', 'proxy'].map(name => (
+  ...Object.fromEntries(['api_base', 'base_url', 'api_key', 'custom_llm_provider', 'extra_headers', 'extra_body', 'litellm_params', 'headers', 'proxy', 'models', 'route', 'provider', 'fallbacks'].map(name => (
     [name, [call({ [name]: 'http://evil.example/v1' }), 'unsupported_parameter', name] as [string, string, string]])))
 }
 

@@ -162,8 +162,6 @@ export const BODIES: Record<string, Body> = {
       content: [
         { type: 'text', text: 'What is this?' },
         { type: 'image_url', image_url: { url: PNG, detail: 'low' } },
-        { type: 'image_url', image_url: { url: 'https://example.com/a@b.png?x=1#y' } },
-        { type: 'image_url', image_url: { url: 'HTTP://127.0.0.1:8080/cat' } },
         { type: 'image_url', image_url: { url: 'data:image/jpeg;name=a.jpg;base64,/9j/4AAQ' } }
       ]
     }]
@@ -174,6 +172,7 @@ export const BODIES: Record<string, Body> = {
       role: 'user',
       content: [
         { type: 'input_audio', input_audio: { data: 'UklGRg==', format: 'wav' } },
+        { type: 'input_audio', input_audio: { data: '//uQxAAAAAAA', format: 'mp3' } },
         { type: 'file', file: { filename: 'a.pdf', file_data: 'data:application/pdf;base64,JVBERi0=' } },
         { type: 'file', file: { file_id: 'file-123' } },
         { type: 'file', file: { file_data: 'JVBERi0xLjQK' } },
@@ -239,7 +238,6 @@ export const BODIES: Record<string, Body> = {
     model: 'vendor/model:free',
     messages: [{ role: 'user', content: 'x' }, { role: 'assistant', reasoning: 'hm' }, { role: 'user', content: 'y' }],
     reasoning: { effort: 'low' },
-    provider: { sort: 'price' },
     include_reasoning: true
   },
   'a model by path and a long past': {

@@ -97,8 +97,7 @@ export const RANGES: Case[] = [
   [{ max_completion_tokens: 0 }, 'max_completion_tokens', "Invalid 'max_completion_tokens': integer below minimum value. Expected a value >= 1, but got 0 instead."],
   [{ n: 0 }, 'n', "Invalid 'n': integer below minimum value. Expected a value >= 1, but got 0 instead."],
   [{ n: 130 }, 'n', "Invalid 'n': integer above maximum value. Expected a value <= 128, but got 130 instead."],
-  [{ seed: 1e19 }, 'seed', "Invalid 'seed': integer above maximum value. Expected a value <= 9223372036854775000, but got 10000000000000000000 instead."],
-  [{ seed: -1e19 }, 'seed', "Invalid 'seed': integer below minimum value. Expected a value >= -9223372036854775000, but got -10000000000000000000 instead."],
+  ...[2 ** 53, -(2 ** 53), 1e19, -1e19].map((seed): Case => [{ seed }, 'seed', "Invalid 'seed': integer beyond 53 bits, of which digits would be lost. Expected a value from -9007199254740991 to 9007199254740991."]),
   [{ logprobs: true, top_logprobs: 21 }, 'top_logprobs', "Invalid 'top_logprobs': integer above maximum value. Expected a value <= 20, but got 21 instead."],
   [{ logprobs: true, top_logprobs: -1 }, 'top_logprobs', "Invalid 'top_logprobs': integer below minimum value. Expected a value >= 0, but got -1 instead."],
   [{ stop: [] }, 'stop', "Invalid 'stop': empty array. Expected an array with minimum length 1, but got an empty array instead."],
@@ -196,9 +195,13 @@ export const MISSING: Case[] = [
   [{ functions: [{ name: 'f' }], function_call: {} }, 'function_call.name', "Missing required parameter: 'function_call.name'."]
 ]
 
-const URL_RULE = "unsupported URL. Expected an http or https URL without credentials, or a base64-encoded data URL with an image MIME type (e.g. 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU=')."
+const URL_RULE = "unsupported URL. Expected a base64-encoded data URL with an image MIME type (e.g. 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU=')."
 const AT_URL = 'messages[0].content[0].image_url.url'
 const badUrl = (url: string): Case => [image(url), AT_URL, `Invalid '${AT_URL}': ${URL_RULE}`]
+const addressed = (at: string, what: string) => `Invalid value for '${at}': send ${what} as a data: URL; the gateway does not let a backend fetch addresses.`
+const remote = (url: string): Case => [image(url), AT_URL, addressed(AT_URL, 'the image')]
+/** A part with something to be fetched in it, the path of that, and what it is. */
+const link = (part: object, path: string, what = 'the content'): Case => [userSays([part]), `messages[0].content[0].${path}`, addressed(`messages[0].content[0].${path}`, what)]
 
 export const MESSAGES: Case[] = [
   [says('hi'), 'messages[0]', "Invalid type for 'messages[0]': expected an object, but got a string instead."],
@@ -246,17 +249,25 @@ export const MESSAGES: Case[] = [
   [says({ ...user, name: 1 }), 'messages[0].name', "Invalid type for 'messages[0].name': expected a string, but got an integer instead."],
   [userSays([{ type: 'image_url', image_url: 'https://a/b' }]), 'messages[0].content[0].image_url', "Invalid type for 'messages[0].content[0].image_url': expected an object, but got a string instead."],
   [image(7), AT_URL, `Invalid type for '${AT_URL}': expected a string, but got an integer instead.`],
-  [userSays([{ type: 'image_url', image_url: { url: 'https://a/b', detail: 'ultra' } }]), 'messages[0].content[0].image_url.detail', "Invalid value: 'ultra'. Supported values are: 'auto', 'low', 'high', and 'original'."],
+  [userSays([{ type: 'image_url', image_url: { detail: 'ultra', url: 'data:image/png;base64,AA==' } }]), 'messages[0].content[0].image_url.detail', "Invalid value: 'ultra'. Supported values are: 'auto', 'low', 'high', and 'original'."],
   [userSays([{ type: 'input_audio', input_audio: { data: 'x', format: 'ogg' } }]), 'messages[0].content[0].input_audio.format', "Invalid value: 'ogg'. Supported values are: 'wav' and 'mp3'."],
   [userSays([{ type: 'file', file: { file_data: 7 } }]), 'messages[0].content[0].file.file_data', "Invalid type for 'messages[0].content[0].file.file_data': expected a string, but got an integer instead."],
-  [userSays([{ type: 'file', file: { file_data: 'file:///etc/passwd' } }]), 'messages[0].content[0].file.file_data', "Invalid 'messages[0].content[0].file.file_data': unsupported URL. Expected base64-encoded data."],
-  [userSays([{ type: 'file', file: { file_data: 'https://a/b.pdf' } }]), 'messages[0].content[0].file.file_data', "Invalid 'messages[0].content[0].file.file_data': unsupported URL. Expected base64-encoded data."],
+  link({ type: 'file', file: { file_data: 'file:///etc/passwd' } }, 'file.file_data', 'the file'),
+  link({ type: 'file', file: { file_data: '\t\u0000 https://a/b.pdf' } }, 'file.file_data', 'the file'),
+  link({ type: 'file', file: { file_id: 'https://a/b.pdf' } }, 'file.file_id', 'the file'),
+  link({ type: 'file', file: { file_id: 'f', file_url: 'https://a/b.pdf' } }, 'file.file_url'),
+  link({ type: 'input_audio', input_audio: { data: 'https://a/b.wav', format: 'wav' } }, 'input_audio.data', 'the audio'),
+  link({ type: 'input_audio', input_audio: { data: 'UklGRg==', format: 'wav', url: 'https://a/b.wav' } }, 'input_audio.url'),
+  ...['image_url', 'video_url', 'audio_url', 'file_url', 'url'].map(name => link({ type: 'text', text: 'x', [name]: { url: 'https://a/b' } }, name)),
   [userSays([{ type: 'file', file: { file_id: 1 } }]), 'messages[0].content[0].file.file_id', "Invalid type for 'messages[0].content[0].file.file_id': expected a string, but got an integer instead."],
   ...[
-    'file:///etc/passwd', 'gopher://a/', 'ftp://a/b.png', 'blob:https://a/b', 'data:text/html,<script>', 'data:text/html;base64,PGI+', 'data:image/svg+xml;base64,PHN2Zz4=',
-    'data:image/png,raw', 'data:;base64,AAAA', 'javascript:alert(1)', '//a/b.png', '/b.png', 'a.png', '', ' https://a/b', 'http://', 'http:///b', 'https:a', 'http:\\\\a\\b',
-    'http://user:pw@host/a.png', 'http://user@host', 'https://a\\@b/', 'https://a b/', 'https://a/b\nc', `https://a/${'b'.repeat(8192)}`
-  ].map(badUrl)
+    'data:text/html,<script>', 'data:text/html;base64,PGI+', 'data:image/svg+xml;base64,PHN2Zz4=',
+    'data:image/png,raw', 'data:;base64,AAAA', '//a/b.png', '/b.png', 'a.png', ''
+  ].map(badUrl),
+  ...[
+    'https://example.com/a.png', 'HTTP://127.0.0.1:8080/cat', 'http://169.254.169.254/latest/meta-data', 'http://[::1]/', 'file:///etc/passwd', 'gopher://a/', 'ftp://a/b.png',
+    'blob:https://a/b', 'javascript:alert(1)', ' https://a/b', 'ht\ntps://a/b', 'http://', 'https:a', 'http:\\\\a\\b', 'http://user:pw@host/a.png', `https://a/${'b'.repeat(8192)}`
+  ].map(remote)
 ]
 
 export const TOGETHER: Case[] = [

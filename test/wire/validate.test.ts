@@ -46,7 +46,10 @@ test('a message that is wrong is named to the last member', async t => check(t, 
 test('parameters that need or exclude each other', async t => check(t, TOGETHER))
 
 test('a caller cannot choose where a call goes or with whose key', async t => {
-  for (const name of ['api_base', 'base_url', 'baseURL', 'api_key', 'apiKey', 'api_version', 'custom_llm_provider', 'extra_headers', 'extra_body', 'litellm_params', 'organization', 'user_config']) {
+  for (const name of [
+    'models', 'route', 'provider', 'fallbacks', 'context_window_fallbacks', 'content_policy_fallbacks', 'plugins', 'transforms', 'preset', 'mock_response', 'api_type', 'deployment_id',
+    'num_retries', 'specific_deployment', 'kv_transfer_params', 'bootstrap_host', 'lora', 'lora_path', 'api_base', 'base_url', 'baseURL', 'api_key', 'apiKey', 'api_version', 'custom_llm_provider', 'extra_headers', 'extra_body', 'litellm_params', 'organization', 'user_config'
+  ]) {
     t.match(refusal({ [name]: 'https://evil.example' }), {
       code: 'unsupported_parameter',
       param: name,
@@ -66,7 +69,7 @@ test('what clients really send passes unchanged', async t => {
 test('bounds themselves are allowed', async t => {
   for (const change of [
     { temperature: 0 }, { temperature: 2 }, { top_p: 0 }, { top_p: 1 }, { frequency_penalty: -2 }, { presence_penalty: 2 }, { n: 1 }, { max_tokens: 1 },
-    { max_completion_tokens: Number.MAX_SAFE_INTEGER }, { seed: -9_223_372_036_854_774_784 }, { logprobs: true, top_logprobs: 0 }, { stop: 's'.repeat(1024) },
+    { max_completion_tokens: Number.MAX_SAFE_INTEGER }, { seed: Number.MIN_SAFE_INTEGER }, { seed: Number.MAX_SAFE_INTEGER }, { logprobs: true, top_logprobs: 0 }, { stop: 's'.repeat(1024) },
     { model: 'm'.repeat(256) }, { metadata: { ['k'.repeat(64)]: 'v'.repeat(512) } }, { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, id) => [`k${id}`, ''])) },
     { tools: Array.from({ length: 128 }, (_, id) => fn(`f${id}`)) }, { tools: [fn('n'.repeat(64))] }, says({ ...user, name: 'n'.repeat(64) }), userSays(''), userSays('x'.repeat(4_000_000)),
     { messages: Array.from({ length: 10_000 }, () => user) }, { logit_bias: Object.fromEntries(Array.from({ length: 10_000 }, (_, id) => [id, -100])) }, { user: '' }
