@@ -81,7 +81,7 @@ export async function textOf (answer: Answer | Promise<Answer>): Promise<string>
   for await (const frame of given.frames) bytes.push(frame)
   const events = Buffer.concat(bytes).toString().split('\n\n').filter(event => event !== '').map(event => event.slice('data: '.length))
   if (events.pop() !== '[DONE]') throw new Error('the stream ended without [DONE] and without a throw')
-  return events.map(event => JSON.parse(event).choices[0].delta.content ?? '').join('')
+  return events.map(event => JSON.parse(event).choices[0]?.delta.content ?? '').join('')
 }
 
 export async function until (isTrue: () => boolean, what: string, ms = 5000): Promise<void> {
