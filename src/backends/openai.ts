@@ -5,7 +5,7 @@ import type { Answer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import { Attempts } from './attempts.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
-import { healthAfter, HEALTHY, isDown } from './health.ts'
+import { HealthRecord } from './health.ts'
 import { bodyOf, exchange, type Dispatcher, type ExchangeTimeouts } from './http.ts'
 
 export interface OpenAIBackendOptions {
@@ -33,7 +33,7 @@ class OpenAIBackend implements Backend {
   readonly #secrets: readonly string[]
   readonly #connections: number
   readonly #attempts = new Attempts()
-  #health = HEALTHY
+  readonly #health = new HealthRecord()
   #isClosing = false
 
   constructor (config: OpenAIBackendConfig, { dial, apiKey }: OpenAIBackendOptions) {
@@ -49,11 +49,11 @@ class OpenAIBackend implements Backend {
     this.#connections = config.connections
   }
 
-  availability (): Availability {
+  availability (model: string): Availability {
     const busy = this.#attempts.size
     const freeSlots = Math.max(0, this.#connections - busy)
     return {
-      state: this.#isClosing || isDown(this.#health, performance.now()) ? 'down' : freeSlots === 0 ? 'saturated' : 'ready',
+      state: this.#isClosing || this.#health.isDown(model, performance.now()) ? 'down' : freeSlots === 0 ? 'saturated' : 'ready',
       queued: Math.max(0, busy - this.#connections),
       freeSlots,
       contextTokens: null
@@ -61,7 +61,7 @@ class OpenAIBackend implements Backend {
   }
 
   async chat (request: ChatRequest, { signal, boundary, callId }: ChatOptions): Promise<Answer> {
-    if (this.#isClosing) throw new GatewayError('backend_unavailable', `${this.name} is being closed.`)
+    if (this.#isClosing) throw new GatewayError('draining', `${this.name} is shutting down and takes no calls.`)
     // As many may wait as may run: beyond that the next target is the better answer.
     if (this.#attempts.size >= 2 * this.#connections) {
       throw new GatewayError('backend_overloaded', `${this.name} has ${this.#connections} calls running and as many waiting.`)
@@ -82,18 +82,18 @@ class OpenAIBackend implements Backend {
         choices: request.n ?? 1,
         attempts: this.#attempts
       })
-      this.#health = HEALTHY
+      this.#health.answered(request.model)
       return answer
     } catch (error) {
       const failure = toGatewayError(error)
-      if (!signal.aborted) this.#health = healthAfter(this.#health, failure.code, performance.now())
+      if (!signal.aborted) this.#health.failed(request.model, failure, performance.now())
       throw failure
     }
   }
 
   async close (signal?: AbortSignal): Promise<void> {
     this.#isClosing = true
-    await this.#attempts.drain(new GatewayError('backend_interrupted', `${this.name} was closed before the answer was complete.`), signal)
+    await this.#attempts.drain(new GatewayError('draining', `${this.name} was shut down before the answer was complete.`), signal)
   }
 }
 

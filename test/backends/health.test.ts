@@ -1,6 +1,6 @@
 import { test } from 'tap'
-import { healthAfter, HEALTHY, isDown, type Health } from '../../src/backends/health.ts'
-import type { ErrorCode } from '../../src/errors.ts'
+import { healthAfter, HealthRecord, HEALTHY, isDown, type Health } from '../../src/backends/health.ts'
+import { GatewayError, type ErrorCode } from '../../src/errors.ts'
 
 const after = (outcomes: ReadonlyArray<ErrorCode | null>, now = 0) => outcomes.reduce((health: Health, outcome) => healthAfter(health, outcome, now), HEALTHY)
 const ill = (count: number) => Array<ErrorCode>(count).fill('backend_unreachable')
@@ -25,5 +25,23 @@ test('what is wrong with the call, the key or the rate does not count', t => {
   const others: ErrorCode[] = ['rejected_by_backend', 'context_length_exceeded', 'backend_rate_limited', 'backend_auth_failed', 'backend_invalid_answer', 'client_closed', 'egress_forbidden']
   for (const code of others) t.same(healthAfter(HEALTHY, code, 0), HEALTHY, code)
   t.ok(isDown(after([...ill(2), ...others, 'backend_failed', 'backend_timeout', 'backend_unreachable']), 0))
+  t.end()
+})
+
+test('a thousand ill models are remembered, those that failed last', t => {
+  const record = new HealthRecord()
+  const failed = new GatewayError('backend_failed', 'No.')
+  for (let model = 0; model < 1_200; model++) for (let failures = 0; failures < 5; failures++) record.failed(`m${model}`, failed, 0)
+  t.same([0, 199, 200, 1_199].map(model => record.isDown(`m${model}`, 0)), [false, false, true, true])
+  t.end()
+})
+
+test('to connect too slowly is the backend\'s failure, to answer too slowly the model\'s', t => {
+  const record = new HealthRecord()
+  const connect = new GatewayError('backend_timeout', 'No.', { cause: Object.assign(new Error('x'), { code: 'UND_ERR_CONNECT_TIMEOUT' }) })
+  for (let failures = 0; failures < 5; failures++) record.failed('a', new GatewayError('backend_timeout', 'No.'), 0)
+  t.same([record.isDown('a', 0), record.isDown('b', 0)], [true, false])
+  for (let failures = 0; failures < 5; failures++) record.failed(`m${failures}`, connect, 0)
+  t.ok(record.isDown('b', 0))
   t.end()
 })

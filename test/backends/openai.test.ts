@@ -82,13 +82,31 @@ test('headers that belong to the gateway or to HTTP are refused by name', t => {
 test('five failures in a row and it is down, until a probe succeeds', async t => {
   const { provider, backend } = await meet(t, answers(500, ''))
   for (let failures = 0; failures < 5; failures++) {
-    t.equal(backend.availability('x').state, 'ready')
+    t.equal(backend.availability('gpt-x').state, 'ready')
     await t.rejects(backend.chat(request, options), { code: 'backend_failed' })
   }
-  t.equal(backend.availability('x').state, 'down')
+  t.equal(backend.availability('gpt-x').state, 'down')
   provider.script = answers(200, COMPLETION)
   await backend.chat(request, options)
-  t.equal(backend.availability('x').state, 'ready')
+  t.equal(backend.availability('gpt-x').state, 'ready')
+})
+
+test('a model that fails rests alone; a backend that cannot be reached rests with all its models', async t => {
+  const { provider, backend } = await meet(t, answers(500, ''))
+  const ask = (model: string) => backend.chat({ ...request, model }, options)
+  for (let failures = 0; failures < 5; failures++) await t.rejects(ask('ill'), { code: 'backend_failed' })
+  t.equal(backend.availability('ill').state, 'down')
+  t.equal(backend.availability('well').state, 'ready')
+  provider.script = answers(200, COMPLETION)
+  await ask('well')
+  t.equal(backend.availability('ill').state, 'down', 'the answer of another model says nothing about it')
+
+  provider.script = socket => { socket.destroy() }
+  for (let failures = 0; failures < 5; failures++) await t.rejects(ask(`m${failures}`), { code: 'backend_unreachable' })
+  t.equal(backend.availability('well').state, 'down')
+  provider.script = answers(200, COMPLETION)
+  await ask('other')
+  t.equal(backend.availability('well').state, 'ready')
 })
 
 test('callers who leave, or whose time is over, do not make it ill', async t => {
@@ -125,7 +143,7 @@ test('close waits for running calls, refuses new ones, and cuts what is left whe
   const closing = backend.close()
   t.equal(await Promise.race([closing, pause(30, 'still running')]), 'still running')
   t.equal(backend.availability('x').state, 'down')
-  await t.rejects(backend.chat(request, options), { code: 'backend_unavailable' })
+  await t.rejects(backend.chat(request, options), { code: 'draining' })
   finish()
   t.equal(await textOf(first), HELLO + STOP + DONE)
   await closing
@@ -139,5 +157,5 @@ test('close waits for running calls, refuses new ones, and cuts what is left whe
   const text = textOf(answer)
   text.catch(() => {})
   await other.close(AbortSignal.timeout(20))
-  await t.rejects(text, { code: 'backend_interrupted', message: 'b was closed before the answer was complete.' })
+  await t.rejects(text, { code: 'draining', message: 'b was shut down before the answer was complete.' })
 })

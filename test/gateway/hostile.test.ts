@@ -220,5 +220,5 @@ test('closing: running streams finish, what comes behind them is told, and patie
   await hurried.running.gateway.close()
   t.ok(performance.now() - started < 2000)
   const { answers: [answer] } = await cut
-  t.match(answer!.body, /data: {"error":{"message":"[^"]+","type":"server_error","param":null,"code":"backend_interrupted"}}\n\n$/, 'an error the SDKs raise, and a whole HTTP message')
+  t.match(answer!.body, /data: {"error":{"message":"[^"]+","type":"server_error","param":null,"code":"draining"}}\n\n$/, 'an error the SDKs raise, and a whole HTTP message')
 })
