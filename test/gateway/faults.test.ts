@@ -65,7 +65,7 @@ const failure = (status: string, error: unknown, more = '') => `${head('applicat
 
 const KEY = 'sk-provider-0123456789abcdef'
 const SECRET = 'the secret words of the caller'
-const timeouts = 'timeouts: { connectMs: 500, firstTokenMs: 250, answerMs: 250, idleMs: 250, totalMs: 3000 }'
+const timeouts = 'timeouts: { connectMs: 500, firstTokenMs: 1000, answerMs: 1000, idleMs: 1000, totalMs: 6000 }'
 
 async function start (t: Test) {
   const [bad, good] = [await startScripted(t), await startProvider(t)]
