@@ -16,6 +16,8 @@ export interface Work {
   readonly maxTokens: number
   /** Called with every token of the answer. Returns false when the answer is complete. */
   take (token: number): boolean
+  /** Called once, when the answer is complete, in the order of its tokens. What it throws breaks the answer off. */
+  end? (done: Done): void
 }
 
 export interface Done {
@@ -49,6 +51,7 @@ export interface BatchStats {
 
 interface Job {
   readonly work: Work
+  readonly call: Call
   readonly signal: AbortSignal
   readonly done: PromiseWithResolvers<Done>
   /** Rises with every call. */
@@ -59,6 +62,14 @@ interface Job {
   generated: number
   /** Sampled last and not yet in the slot; null while the prompt is read. */
   next: number | null
+}
+
+/** Answers to one prompt: the first job reads it, the others wait and get a copy of its state. */
+interface Call {
+  readonly jobs: Job[]
+  /** Ends all when one fails. */
+  readonly broken: AbortController
+  isShared: boolean
 }
 
 interface Slot { readonly id: number, tokens: number[], isolation: string, usedAt: number, job: Job | null }
@@ -76,7 +87,7 @@ export class Batch {
   readonly #engine: Engine
   readonly #now: () => number
   readonly #slots: readonly Slot[]
-  readonly #queue: Job[] = []
+  readonly #queue: Call[] = []
   #isRunning = false
   #arrivals = 0
   #uses = 0
@@ -93,43 +104,70 @@ export class Batch {
 
   view (): SlotView[] { return this.#slots.map(viewOf) }
 
+  /** One answer, as `runAll`. */
+  async run (work: Work, options: { signal: AbortSignal }): Promise<Done> {
+    return (await this.runAll([work], options))[0]!
+  }
+
   /**
-   * Resolves when the answer is complete. Rejects at once when `signal` aborts, in whatever phase; the slot is free at
-   * the end of the step under way.
-   * @throws GatewayError `backend_overloaded` when the queue is full, `backend_failed` when the model could not compute
+   * Several answers to one prompt, which is read once. They begin together, when there are slots for all.
+   * Resolves when all are complete. Rejects at once when `signal` aborts, in whatever phase; the slots are free at
+   * the end of the step under way. When one fails, all fail.
+   * @param works of the same prompt and isolation
+   * @throws GatewayError `backend_overloaded` when the queue is full, `backend_failed` when the model could not compute,
+   *   `unsupported_value` when there are more answers than slots
    */
-  async run (work: Work, { signal }: { signal: AbortSignal }): Promise<Done> {
+  async runAll (works: readonly Work[], { signal }: { signal: AbortSignal }): Promise<Done[]> {
     signal.throwIfAborted()
-    const most = QUEUE_PER_SLOT * this.#slots.length
-    const free = this.#slots.filter(slot => slot.job === null).length
-    if (this.#queue.length - free >= most) {
-      throw new GatewayError('backend_overloaded', `All ${this.#slots.length} slots are busy and ${most} calls wait already.`, { retryAfterS: 1 })
+    this.#checkRoom(works.length)
+    const broken = new AbortController()
+    const call: Call = { jobs: [], broken, isShared: works.length === 1 }
+    const either = works.length === 1 ? signal : AbortSignal.any([signal, broken.signal])
+    for (const work of works) {
+      call.jobs.push({ work, call, signal: either, done: Promise.withResolvers(), arrival: ++this.#arrivals, read: 0, cached: 0, generated: 0, next: null })
     }
-    const job: Job = { work, signal, done: Promise.withResolvers(), arrival: ++this.#arrivals, read: 0, cached: 0, generated: 0, next: null }
-    const leave = (): void => { this.#leave(job) }
-    signal.addEventListener('abort', leave, { once: true })
+    const leave = (): void => { this.#leave(call, either.reason) }
+    either.addEventListener('abort', leave, { once: true })
     try {
-      this.#queue.push(job)
+      this.#queue.push(call)
       if (!this.#isRunning) void this.#loop()
-      return await job.done.promise
+      return await Promise.all(call.jobs.map(({ done }) => done.promise))
     } finally {
-      signal.removeEventListener('abort', leave)
+      either.removeEventListener('abort', leave)
     }
   }
 
-  #leave (job: Job): void {
-    const place = this.#queue.indexOf(job)
+  #checkRoom (answers: number): void {
+    if (answers > this.#slots.length) {
+      throw new GatewayError('unsupported_value', `n is ${answers}; this model gives at most ${this.#slots.length} choices per call.`, { param: 'n' })
+    }
+    const most = QUEUE_PER_SLOT * this.#slots.length
+    const waiting = this.#queue.reduce((sum, { jobs }) => sum + jobs.length, 0)
+    if (waiting - this.#freeSlots().length >= most) {
+      throw new GatewayError('backend_overloaded', `All ${this.#slots.length} slots are busy and ${most} answers wait already.`, { retryAfterS: 1 })
+    }
+  }
+
+  #freeSlots (): Slot[] { return this.#slots.filter(slot => slot.job === null) }
+
+  #leave (call: Call, reason: unknown): void {
+    const place = this.#queue.indexOf(call)
     if (place >= 0) this.#queue.splice(place, 1)
-    job.done.reject(job.signal.reason)
+    for (const { done } of call.jobs) done.reject(reason)
   }
 
   /** Runs while there is work. Nothing in it may throw but a programming error, which then ends the process. */
   async #loop (): Promise<void> {
     this.#isRunning = true
     for (;;) {
+      this.#sweep()
       await this.#admit()
+      await this.#share()
       const items = this.#plan()
-      if (items.length === 0) break
+      if (items.length === 0) {
+        if (this.#sweep()) continue
+        break
+      }
       const start = this.#now()
       const results = await this.#engine.step(items)
       this.#learn(items, this.#now() - start)
@@ -138,15 +176,52 @@ export class Batch {
     this.#isRunning = false
   }
 
+  /** First come, first served: a call that wants several slots is not overtaken by those that want one. */
   async #admit (): Promise<void> {
-    while (this.#queue.length > 0) {
-      const free = this.#slots.filter(slot => slot.job === null)
-      const job = this.#queue[0]!
-      const choice = chooseSlot(free, job.work.prompt, job.work.isolation)
-      if (choice === null) return
+    for (let call = this.#queue[0]; call !== undefined; call = this.#queue[0]) {
+      const free = this.#freeSlots()
+      const [first, ...others] = call.jobs
+      const choice = chooseSlot(free, first!.work.prompt, first!.work.isolation)
+      if (choice === null || free.length < call.jobs.length) return
       this.#queue.shift()
-      await this.#seat(job, choice.slot, choice.keep)
+      const rest = free.filter(slot => slot !== choice.slot).toSorted((a, b) => a.usedAt - b.usedAt)
+      for (const [i, job] of others.entries()) rest[i]!.job = job
+      await this.#seat(first!, choice.slot, choice.keep)
     }
+  }
+
+  /**
+   * Once all of a prompt but its last token is read, the others get a copy. The last token each reads by itself, for
+   * its own first token; so nothing has to be taken back, which some networks cannot do.
+   */
+  async #share (): Promise<void> {
+    for (const source of this.#slots) {
+      const { job } = source
+      if (job === null || job.call.isShared || job !== job.call.jobs[0] || job.read < job.work.prompt.length - 1) continue
+      job.call.isShared = true
+      for (const slot of this.#slots) {
+        if (slot !== source && slot.job?.call === job.call) await this.#copy(source, slot, slot.job)
+      }
+    }
+  }
+
+  async #copy (source: Slot, slot: Slot, job: Job): Promise<void> {
+    try {
+      const kept = await this.#engine.copy(source.id, slot.id, source.tokens.length)
+      slot.tokens = source.tokens.slice(0, kept)
+      slot.isolation = source.isolation
+      job.read = job.cached = kept
+      this.stats.cachedTokens += kept
+    } catch (thrown) {
+      this.#fail(slot, job, thrown)
+    }
+  }
+
+  /** Frees the slots of those who left while they waited for a copy: no step will. */
+  #sweep (): boolean {
+    const left = this.#slots.filter(({ job }) => job !== null && job.signal.aborted && isWaiting(job))
+    for (const slot of left) this.#free(slot)
+    return left.length > 0
   }
 
   async #seat (job: Job, slot: Slot, keep: number): Promise<void> {
@@ -169,7 +244,7 @@ export class Batch {
    * so that a short one does not wait for a long one, nor a long one for ever.
    */
   #plan (): StepItem[] {
-    const busy = this.#slots.filter(slot => slot.job !== null)
+    const busy = this.#slots.filter(({ job }) => job !== null && !isWaiting(job))
     const [reading, answering] = [busy.filter(isReading), busy.filter(slot => !isReading(slot))]
     const items: StepItem[] = answering.map(({ id, job }) => ({ slot: id, tokens: [job!.next!], sampling: job!.work.sampling }))
     let room = Math.min(this.#promptTokensPerStep, this.#engine.batchTokens - items.length)
@@ -207,31 +282,38 @@ export class Batch {
   }
 
   #advance (slot: Slot, job: Job, token: number): void {
-    if (this.#engine.isEnd(token)) { this.#finish(slot, job, 'stop'); return }
-    job.next = token
-    job.generated++
-    this.stats.generatedTokens++
     try {
+      if (this.#engine.isEnd(token)) { this.#finish(slot, job, 'stop'); return }
+      job.next = token
+      job.generated++
+      this.stats.generatedTokens++
       const wantsMore = job.work.take(token)
       if (!wantsMore) this.#finish(slot, job, 'stop')
       else if (job.generated >= this.#roomOf(job)) this.#finish(slot, job, 'length')
     } catch (thrown) {
       this.#free(slot)
-      job.done.reject(thrown)
+      this.#break(job, thrown)
     }
   }
 
   #roomOf ({ work }: Job): number { return Math.min(work.maxTokens, this.#engine.contextTokens - work.prompt.length) }
 
   #finish (slot: Slot, job: Job, reason: Done['reason']): void {
+    const done = { reason, cachedTokens: job.cached, generatedTokens: job.generated }
+    job.work.end?.(done)
     this.#free(slot)
-    job.done.resolve({ reason, cachedTokens: job.cached, generatedTokens: job.generated })
+    job.done.resolve(done)
   }
 
   #fail (slot: Slot, job: Job, cause: unknown): void {
     slot.tokens = []
     this.#free(slot)
-    job.done.reject(new GatewayError('backend_failed', 'The model could not compute this answer.', { cause }))
+    this.#break(job, new GatewayError('backend_failed', 'The model could not compute this answer.', { cause }))
+  }
+
+  #break ({ call, done }: Job, reason: unknown): void {
+    done.reject(reason)
+    call.broken.abort(reason)
   }
 
   #free (slot: Slot): void {
@@ -241,6 +323,8 @@ export class Batch {
   }
 }
 
+/** For the state of the first answer to the same prompt. */
+function isWaiting (job: Job): boolean { return !job.call.isShared && job !== job.call.jobs[0] }
 function isReading ({ job }: Slot): boolean { return job!.next === null }
 function unread ({ job }: Slot): number { return job!.work.prompt.length - job!.read }
 function oldestFirst (a: Slot, b: Slot): number { return a.job!.arrival - b.job!.arrival }
@@ -248,7 +332,7 @@ function shortestFirst (a: Slot, b: Slot): number { return unread(a) - unread(b)
 
 function nextPiece ({ id, job }: Slot, room: number): StepItem {
   const { prompt, sampling } = job!.work
-  const end = Math.min(prompt.length, job!.read + room)
+  const end = Math.min(job!.call.isShared ? prompt.length : prompt.length - 1, job!.read + room)
   return { slot: id, tokens: prompt.slice(job!.read, end), sampling: end === prompt.length ? sampling : null }
 }
 

@@ -18,6 +18,11 @@ export interface Engine {
    * @returns how many are really kept: some networks cannot go back, and keep none
    */
   rewind (slot: number, keep: number): Promise<number>
+  /**
+   * Gives slot `to` the `length` tokens that slot `from` holds, instead of its own, between steps only.
+   * @returns how many it then has: none where this cannot be done
+   */
+  copy (from: number, to: number, length: number): Promise<number>
   /** The answer in this slot is over: forgets its sampling state, keeps its tokens. */
   release (slot: number): void
   /** Is this a token that ends an answer? */

@@ -116,6 +116,9 @@ interface NativeGrammar { isTextCompatible (text: string): boolean }
 
 interface LlamaGrammar extends CompiledGrammar { readonly native: NativeGrammar }
 
+/** Internal of node-llama-cpp 3.22.1. */
+interface CopyingSequence { _copyStateFromOtherSequence (source: LlamaContextSequence, tokens: number): Promise<boolean> }
+
 interface Lane {
   readonly sequence: LlamaContextSequence
   answer: AsyncGenerator<{ token: Token }, void> | null
@@ -128,6 +131,8 @@ export class LlamaEngine implements Engine, Vocabulary {
   readonly contextTokens: number
   readonly batchTokens: number
   readonly vocabularySize: number
+  /** False when trying it out has shown that it goes wrong. */
+  canCopy = true
   readonly #context: LlamaContext
   readonly #model: LlamaModel
   readonly #lanes: readonly Lane[]
@@ -210,6 +215,13 @@ export class LlamaEngine implements Engine, Vocabulary {
     const { sequence } = this.#lanes[slot]!
     if (sequence.nextTokenIndex > keep) await sequence.adaptStateToTokens(sequence.contextTokens.slice(0, keep), false)
     return sequence.nextTokenIndex
+  }
+
+  async copy (from: number, to: number, length: number): Promise<number> {
+    if (!this.canCopy || length === 0) return this.rewind(to, 0)
+    const source = this.#lanes[from]!.sequence
+    const target = this.#lanes[to]!.sequence as LlamaContextSequence & CopyingSequence
+    return await target._copyStateFromOtherSequence(source, length) ? length : this.rewind(to, 0)
   }
 
   release (slot: number): void {

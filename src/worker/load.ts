@@ -91,18 +91,27 @@ export class Model {
   readonly detokenize: Detokenize = (tokens, before) => this.#engine.detokenize(tokens, before)
 
   /**
-   * What reads the calls of an answer, the text that it reads them from, and what the answer is held to.
-   * @throws GatewayError `unsupported_value` when the model cannot call tools, or not be held to their schemas
+   * Makes what reads the calls of an answer, and the text that it reads them from.
+   * @throws GatewayError `unsupported_value` when the model cannot call tools
    */
-  caller (use: ToolUse): { readonly calls: CallParser, readonly detokenize: Detokenize, readonly grammar: CompiledGrammar | null } {
-    if (this.#family === null) {
-      throw new GatewayError('unsupported_value', `${this.name} cannot call tools here: its chat template knows none, or has a form of calls that is not read. Leave tools out.`, { param: 'tools' })
-    }
-    return {
-      calls: new CallParser(this.#family, new Set(use.offered.map(({ name }) => name))),
-      detokenize: showing(this.#markers, this.detokenize),
-      grammar: use.isForced ? this.grammar(callsGrammar(this.#family, use), 'tools') : null
-    }
+  caller (use: ToolUse): () => { readonly calls: CallParser, readonly detokenize: Detokenize } {
+    const family = this.#callingFamily
+    const names = new Set(use.offered.map(({ name }) => name))
+    const detokenize = showing(this.#markers, this.detokenize)
+    return () => ({ calls: new CallParser(family, names), detokenize })
+  }
+
+  /**
+   * What an answer is held to that has to be a call, else null.
+   * @throws GatewayError `unsupported_value` when the model cannot be held to the schemas of the tools
+   */
+  toolGrammar (use: ToolUse): CompiledGrammar | null {
+    return use.isForced ? this.grammar(callsGrammar(this.#callingFamily, use), 'tools') : null
+  }
+
+  get #callingFamily (): Family {
+    if (this.#family !== null) return this.#family
+    throw new GatewayError('unsupported_value', `${this.name} cannot call tools here: its chat template knows none, or has a form of calls that is not read. Leave tools out.`, { param: 'tools' })
   }
 
   /**
@@ -118,9 +127,22 @@ export class Model {
     }
   }
 
-  /** Computes one token, so that the first caller does not wait for what is set up lazily, and a broken model is found out. */
+  /**
+   * Computes one token, so that the first caller does not wait for what is set up lazily, and a broken model is found out.
+   * With a copied prompt it has to be the same one; otherwise prompts are never copied.
+   */
   async tryOut (signal: AbortSignal): Promise<void> {
-    await this.batch.run({ prompt: this.prompt(TRIAL), isolation: '', sampling: GREEDY, maxTokens: 1, take: () => true }, { signal })
+    const prompt = this.prompt(TRIAL)
+    const said: number[] = []
+    const work = { prompt, isolation: '', sampling: GREEDY, maxTokens: 1, take: (token: number) => said.push(token) > 0 }
+    await this.batch.run(work, { signal })
+    if (this.slots < 2) return
+    try {
+      await this.batch.runAll([work, work], { signal })
+    } catch (thrown) {
+      if (signal.aborted) throw thrown
+    }
+    this.#engine.canCopy = said.length === 3 && said.every(token => token === said[0])
   }
 
   #tooLong (tokens: string): GatewayError {

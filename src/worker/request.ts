@@ -15,6 +15,8 @@ export interface Request {
   /** Null when none may be called. */
   readonly tools: ToolUse | null
   readonly sampling: Sampling
+  /** At least one. */
+  readonly choices: number
   /** Infinity without a limit. */
   readonly maxTokens: number
   readonly stops: readonly string[]
@@ -27,6 +29,7 @@ type Body = Readonly<Record<string, unknown>>
 /** Without a `top_k`: all that matters of a distribution, at a tenth of the time that sorting a whole vocabulary takes. */
 const TOP_K = 256
 const MAX_STOPS = 4
+const MAX_CHOICES = 128
 const MAX_STOP_CHARACTERS = 1000
 const MAX_MESSAGES = 10_000
 const MAX_BIASES = 1024
@@ -41,6 +44,7 @@ export function readRequest (body: Body, vocabularySize: number): Request {
     conversation: readConversation(body, tools),
     tools,
     sampling: readSampling(body, vocabularySize),
+    choices: integer(body, 'n', 1, MAX_CHOICES) ?? 1,
     maxTokens: integer(body, 'max_completion_tokens', 1, Number.MAX_SAFE_INTEGER) ?? integer(body, 'max_tokens', 1, Number.MAX_SAFE_INTEGER) ?? Infinity,
     stops: readStops(body['stop']),
     stream,
@@ -49,8 +53,6 @@ export function readRequest (body: Body, vocabularySize: number): Request {
 }
 
 function refuseUnsupported (body: Body): void {
-  const choices = integer(body, 'n', 1, 128) ?? 1
-  if (choices > 1) throw unsupported('n', `n is ${choices}; local models give one choice per call.`)
   boolean(body, 'parallel_tool_calls')
   for (const name of ['functions', 'function_call', 'audio', 'web_search_options'] as const) {
     const value = body[name] ?? null
@@ -88,14 +90,20 @@ function readTopK (body: Body): number {
   return topK > 0 ? topK : TOP_K
 }
 
-/** llama.cpp takes 32 bits, of which the highest number means "draw one yourself"; without a seed we draw it. */
 function readSeed (body: Body): number {
   const seed = integer(body, 'seed', -Infinity, Infinity)
-  if (seed === null) return randomInt(2 ** 32 - 1)
+  if (seed === null) return randomInt(HIGHEST_SEED)
   if (!Number.isSafeInteger(seed)) throw unsupported('seed', `seed is ${seed}; local models take seeds from -(2^53 - 1) to 2^53 - 1.`)
-  const folded = Number(BigInt.asUintN(32, BigInt(seed)))
-  return folded === 2 ** 32 - 1 ? 0 : folded
+  return folded(BigInt(seed))
 }
+
+/** Each choice has a seed of its own, and the first the one that was asked for. */
+export function seedOf (choice: number, { seed }: Sampling): number { return folded(BigInt(seed) + BigInt(choice)) }
+
+/** llama.cpp takes 32 bits, of which the highest number means "draw one yourself". */
+const HIGHEST_SEED = 2 ** 32 - 1
+
+function folded (seed: bigint): number { return Number(BigInt.asUintN(32, seed)) % HIGHEST_SEED }
 
 function readLogitBias (value: unknown, vocabularySize: number): Map<number, number> {
   const biases = new Map<number, number>()

@@ -3,9 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { parseBody } from '../wire/parse.ts'
 import { BodyOutlet, sendError, sendJson, StreamOutlet } from './answer.ts'
+import type { Work } from './batch.ts'
 import { Choice } from './choice.ts'
 import type { Model } from './load.ts'
-import { readRequest } from './request.ts'
+import { readRequest, seedOf } from './request.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 128 * 1024 * 1024
@@ -82,20 +83,26 @@ async function answer (model: Model, request: IncomingMessage, response: ServerR
   const prompt = model.prompt(call.conversation)
   const envelope = { model: call.model, fingerprint: model.fingerprint }
   const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
-  const caller = call.tools === null ? { calls: null, detokenize: model.detokenize, grammar: null } : model.caller(call.tools)
-  const choice = new Choice({ ...caller, stops: call.stops, isParallel: call.tools?.isParallel ?? true }, outlet.choice(0))
-  const done = await model.batch.run({
-    prompt,
-    isolation: header(request, 'x-torchgate-isolation'),
-    sampling: { ...call.sampling, grammar: caller.grammar },
-    maxTokens: call.maxTokens,
-    take (token) {
-      outlet.begin()
-      return choice.take(token)
+  const caller = call.tools === null ? () => ({ calls: null, detokenize: model.detokenize }) : model.caller(call.tools)
+  const grammar = call.tools === null ? null : model.toolGrammar(call.tools)
+  const works = Array.from({ length: call.choices }, (_, index): Work => {
+    // A parser of its own for each choice.
+    const choice = new Choice({ ...caller(), stops: call.stops, isParallel: call.tools?.isParallel ?? true }, outlet.choice(index))
+    return {
+      prompt,
+      isolation: header(request, 'x-torchgate-isolation'),
+      sampling: { ...call.sampling, seed: seedOf(index, call.sampling), grammar },
+      maxTokens: call.maxTokens,
+      take (token) {
+        outlet.begin()
+        return choice.take(token)
+      },
+      end ({ reason }) { choice.end(reason) }
     }
-  }, { signal })
-  choice.end(done.reason)
-  outlet.finish({ promptTokens: prompt.length, completionTokens: done.generatedTokens, cachedTokens: done.cachedTokens })
+  })
+  const done = await model.batch.runAll(works, { signal })
+  const completionTokens = done.reduce((sum, { generatedTokens }) => sum + generatedTokens, 0)
+  outlet.finish({ promptTokens: prompt.length, completionTokens, cachedTokens: done[0]!.cachedTokens })
 }
 
 /**

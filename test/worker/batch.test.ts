@@ -18,6 +18,8 @@ class FakeEngine implements Engine {
   /** Token to end an answer after this many. */
   answerTokens = Infinity
   canRewind = true
+  canCopy = true
+  readonly copies: (readonly [from: number, to: number, length: number])[] = []
   failing: unknown = null
   clock = 0
   msPerToken = 0
@@ -59,6 +61,13 @@ class FakeEngine implements Engine {
     await turn()
     this.held[slot]!.length = this.canRewind ? Math.min(keep, this.held[slot]!.length) : 0
     return this.held[slot]!.length
+  }
+
+  async copy (from: number, to: number, length: number): Promise<number> {
+    await turn()
+    this.copies.push([from, to, length])
+    this.held[to] = this.canCopy ? this.held[from]!.slice(0, length) : []
+    return this.held[to].length
   }
 
   release (slot: number): void { this.released.push(slot) }
@@ -291,4 +300,109 @@ test('prompts are read one after the other: a short one does not wait for a long
   order.length = 0
   await Promise.all(endless.map((name, i) => read(name, i === 0 ? 390 : 60, i * 400)))
   t.ok(order.indexOf('first') < endless.length - 1, 'short ones that keep coming do not starve it')
+})
+
+/** Several answers to one prompt, of which each takes its tokens into `said`. */
+function several (batch: Batch, said: number[][], changes: Partial<Work> = {}, signal = new AbortController().signal): Promise<Done[]> {
+  return batch.runAll(said.map(one => work({ ...changes, said: one })), { signal })
+}
+
+test('several answers to one prompt read it once, and begin together', async t => {
+  const engine = new FakeEngine(4, 32)
+  const batch = new Batch(engine)
+  const said: number[][] = [[], [], []]
+  const done = await several(batch, said, { prompt: prompt(100) })
+  t.strictSame(said, [[1000, 1001, 1002], [1000, 1001, 1002], [1000, 1001, 1002]])
+  t.strictSame(engine.copies.map(([, , length]) => length), [99, 99])
+  t.equal(engine.steps.flatMap(items => items).reduce((sum, { tokens }) => sum + tokens.filter(token => token < 1000).length, 0), 102, 'but for the last token of each')
+  t.strictSame(done.map(({ generatedTokens }) => generatedTokens), [3, 3, 3])
+  t.strictSame(done.map(({ cachedTokens }) => cachedTokens), [0, 99, 99])
+  t.ok(engine.steps.slice(-3).every(items => items.length === 3), 'they share their steps')
+  t.ok(batch.view().every(({ busy }) => !busy))
+})
+
+test('where nothing can be copied, each answer reads the prompt by itself', async t => {
+  const engine = new FakeEngine(2)
+  engine.canCopy = false
+  const said: number[][] = [[], []]
+  const done = await several(new Batch(engine), said, { prompt: prompt(50) })
+  t.strictSame(said, [[1000, 1001, 1002], [1000, 1001, 1002]])
+  t.strictSame(done.map(({ cachedTokens }) => cachedTokens), [0, 0])
+  t.strictSame(engine.held.map(held => held.slice(0, 50)), [prompt(50), prompt(50)])
+})
+
+test('a prompt of one token, and one that is cached, have several answers too', async t => {
+  const engine = new FakeEngine(2)
+  const batch = new Batch(engine)
+  for (let again = 0; again < 2; again++) {
+    for (const length of [1, 50]) {
+      const said: number[][] = [[], []]
+      await several(batch, said, { prompt: prompt(length) })
+      t.strictSame(said, [[1000, 1001, 1002], [1000, 1001, 1002]])
+    }
+  }
+})
+
+test('copies belong to the same domain, and the next prompt finds them', async t => {
+  const engine = new FakeEngine(2)
+  const batch = new Batch(engine)
+  await several(batch, [[], []], { prompt: prompt(50), isolation: 'acme' })
+  t.equal((await run(batch, { prompt: prompt(50), isolation: 'umbrella' })).cachedTokens, 0)
+  t.equal((await run(batch, { prompt: prompt(50), isolation: 'acme' })).cachedTokens, 49)
+})
+
+test('more answers than slots are refused, and a call that wants several is not overtaken', async t => {
+  const engine = new FakeEngine(2)
+  engine.hold()
+  const batch = new Batch(engine)
+  await t.rejects(several(batch, [[], [], []]), { code: 'unsupported_value', param: 'n', message: /at most 2/ })
+  const order: string[] = []
+  const first = run(batch, { maxTokens: 2 }).then(() => order.push('first'))
+  await turn()
+  const both = several(batch, [[], []], { prompt: prompt(4, 100), maxTokens: 1 }).then(() => order.push('both'))
+  const last = run(batch, { prompt: prompt(4, 200), maxTokens: 1 }).then(() => order.push('last'))
+  for (let i = 0; i < 8; i++) await engine.pass()
+  await Promise.all([first, both, last])
+  t.strictSame(order, ['first', 'both', 'last'])
+})
+
+test('several answers that are cancelled leave every slot free, in whatever phase', async t => {
+  for (const passes of [0, 1, 3, 6, 9]) {
+    const engine = new FakeEngine(3, 32)
+    engine.hold()
+    const batch = new Batch(engine)
+    const controller = new AbortController()
+    const cancelled = several(batch, [[], [], []], { prompt: prompt(200), maxTokens: 300 }, controller.signal)
+    await turn()
+    for (let i = 0; i < passes; i++) await engine.pass()
+    controller.abort(new Error('cancelled'))
+    await t.rejects(cancelled, { message: 'cancelled' })
+    await engine.pass()
+    await engine.pass()
+    t.ok(batch.view().every(({ busy }) => !busy), `after ${passes} steps`)
+    t.ok(engine.steps.length <= passes + 1, 'nothing more is computed')
+    const next = several(batch, [[], [], []], { prompt: prompt(4, 300), maxTokens: 1 })
+    for (let i = 0; i < 4; i++) await engine.pass()
+    t.equal((await next).length, 3, 'and they answer again')
+  }
+})
+
+test('when one of several answers fails, all fail and every slot is free', async t => {
+  const engine = new FakeEngine(2)
+  const batch = new Batch(engine)
+  const throwing = work({ maxTokens: 300, take: () => { throw new Error('reader is gone') } })
+  await t.rejects(batch.runAll([work({ maxTokens: 300 }), throwing], { signal: new AbortController().signal }), { message: 'reader is gone' })
+  engine.failing = new Error('Eval has failed')
+  await t.rejects(several(batch, [[], []], { prompt: prompt(30, 500) }), { code: 'backend_failed' })
+  engine.failing = null
+  t.equal((await several(batch, [[], []])).length, 2)
+  t.ok(batch.view().every(({ busy }) => !busy))
+})
+
+test('each answer hears of its own end', async t => {
+  const ends: string[] = []
+  const engine = new FakeEngine(2)
+  const works = [2, 5].map(maxTokens => work({ maxTokens, end: ({ generatedTokens }) => { ends.push(`${generatedTokens}`) } }))
+  await new Batch(engine).runAll(works, { signal: new AbortController().signal })
+  t.strictSame(ends, ['2', '5'])
 })

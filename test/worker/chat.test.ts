@@ -187,7 +187,8 @@ test('a client that leaves frees its slot within 50 ms, while its prompt is read
 
 test('what changes an answer and cannot be done is refused by name', async t => {
   const refused: [Record<string, unknown>, string, string][] = [
-    [{ n: 2 }, 'unsupported_value', 'n'],
+    [{ n: 5 }, 'unsupported_value', 'n'],
+    [{ n: 0 }, 'invalid_value', 'n'],
     [{ logprobs: true }, 'unsupported_value', 'logprobs'],
     [{ response_format: { type: 'json_object' } }, 'unsupported_value', 'response_format'],
     [{ functions: [{ name: 'f' }] }, 'unsupported_value', 'functions'],

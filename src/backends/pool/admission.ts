@@ -23,12 +23,17 @@ export interface AdmissionSetup {
 
 export interface Want {
   readonly isolation: string
+  /** One for each choice of the answer; all of one worker. */
+  readonly slots: number
   readonly signal: AbortSignal
   /** The call has had a slot before and lost it with its worker: it waits ahead of all others, and is never refused for length. */
   readonly isRetry: boolean
 }
 
-/** Hands the slots of one model to the calls that want them, the others wait. No slot is free while a call waits. */
+/**
+ * Hands the slots of one model to the calls that want them, the others wait. A call that wants several is not overtaken
+ * while they come free; otherwise no slot is free while a call waits.
+ */
 export class Admission {
   readonly #setup: AdmissionSetup
   readonly #queue = new FairQueue<Waiting>()
@@ -46,14 +51,15 @@ export class Admission {
   get isReady (): boolean { return this.#setup.workers.some(({ state }) => state === 'ready') }
 
   /**
-   * A slot as soon as there is one. The caller releases it.
+   * The slots as soon as there are so many. The caller releases them.
    * @throws GatewayError `backend_overloaded` when the queue is full or the wait in it too long, `backend_unavailable` when
-   *   no worker is left to wait for, or what `signal` was aborted with
+   *   no worker is left to wait for, `unsupported_value` when no worker has so many slots, or what `signal` was aborted with
    */
   take (want: Want): Promise<Slot> {
     if (want.signal.aborted) return Promise.reject(want.signal.reason)
     if (this.isDown) return Promise.reject(this.#unavailable())
-    if (this.#isFull && !want.isRetry) return Promise.reject(this.#full())
+    if (want.slots > this.#mostSlots) return Promise.reject(this.#tooMany(want.slots))
+    if (this.#isFull(want.slots) && !want.isRetry) return Promise.reject(this.#full())
     const waiting = new Waiting(want, ms => { this.#left(ms) })
     waiting.place = want.isRetry ? this.#queue.pushAhead(waiting) : this.#queue.push(want.isolation, waiting)
     this.#handOut()
@@ -69,7 +75,7 @@ export class Admission {
 
   availability (): Availability {
     return {
-      state: this.isDown ? 'down' : this.#isFull ? 'saturated' : this.isReady ? 'ready' : 'loading',
+      state: this.isDown ? 'down' : this.#isFull(1) ? 'saturated' : this.isReady ? 'ready' : 'loading',
       queued: this.queued,
       freeSlots: this.#freeSlots,
       contextTokens: this.contextTokens
@@ -82,20 +88,26 @@ export class Admission {
 
   get #freeSlots (): number { return this.#setup.workers.reduce((sum, worker) => sum + freeSlots(worker), 0) }
 
-  get #isFull (): boolean { return this.queued >= this.#setup.length && this.#freeSlots === 0 }
+  get #mostSlots (): number { return Math.max(...this.#setup.workers.map(({ slots }) => slots)) }
+
+  /** Would a call that wants so many slots have to wait, where no more may? */
+  #isFull (slots: number): boolean {
+    const { workers, length } = this.#setup
+    return this.queued >= length && (this.queued > 0 || !workers.some(worker => freeSlots(worker) >= slots))
+  }
 
   #handOut (): void {
     for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
-      const worker = place(this.#setup.workers, next.want.isolation)
+      const worker = place(this.#setup.workers, next.want.isolation, next.want.slots)
       if (worker === null) return
       this.#queue.shift()
-      next.grant(this.#hold(worker, next.want.isolation))
+      next.grant(this.#hold(worker, next.want))
     }
   }
 
-  #hold (worker: PooledWorker, isolation: string): Slot {
+  #hold (worker: PooledWorker, { isolation, slots }: Want): Slot {
     const since = performance.now()
-    return worker.take(isolation, () => { this.#holdMs += (performance.now() - since - this.#holdMs) * NEWEST })
+    return worker.take(isolation, slots, () => { this.#holdMs += (performance.now() - since - this.#holdMs) * NEWEST })
   }
 
   #refuseAll (): void {
@@ -105,6 +117,11 @@ export class Admission {
   #left (waitedMs: number): void {
     const { observer, pool, model } = this.#setup
     observer.queueLeft({ pool, model, waitedMs })
+  }
+
+  #tooMany (choices: number): GatewayError {
+    const { pool, model } = this.#setup
+    return new GatewayError('unsupported_value', `n is ${choices}; ${model} in ${pool} gives at most ${this.#mostSlots} choices per call.`, { param: 'n' })
   }
 
   #full (): GatewayError {

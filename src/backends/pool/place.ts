@@ -12,12 +12,12 @@ export interface Candidate {
 /**
  * The ready worker with the most free slots; among equals the one that served this domain last, because its prompt
  * cache may fit, then the first. Pure.
- * @returns null when no ready worker has a free slot
+ * @returns null when no ready worker has `slots` free ones
  */
-export function place<C extends Candidate> (workers: readonly C[], isolation: string): C | null {
+export function place<C extends Candidate> (workers: readonly C[], isolation: string, slots = 1): C | null {
   let best: C | null = null
   for (const worker of workers) {
-    if (freeSlots(worker) > 0 && (best === null || isBetter(worker, best, isolation))) best = worker
+    if (freeSlots(worker) >= slots && (best === null || isBetter(worker, best, isolation))) best = worker
   }
   return best
 }

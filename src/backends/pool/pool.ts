@@ -149,7 +149,7 @@ class LocalPool implements Pool {
   /** A worker that dies before the first content costs the caller nothing but time: another one is asked. */
   async #serve (call: Call, admission: Admission, question: Question): Promise<Answer> {
     for (let tries = 1; ; tries++) {
-      const slot = await admission.take({ isolation: question.isolation, signal: call.signal, isRetry: tries > 1 })
+      const slot = await admission.take({ isolation: question.isolation, slots: question.choices, signal: call.signal, isRetry: tries > 1 })
       call.hold(slot, question.timeouts.totalMs)
       try {
         return await attempt(slot, call, question)

@@ -92,13 +92,13 @@ export class PooledWorker implements Candidate {
   }
 
   /**
-   * Only while the state is `ready` and a slot is free.
-   * @param released called once, when the slot comes back
+   * Only while the state is `ready` and so many slots are free. They come back together.
+   * @param released called once, when they come back
    */
-  take (isolation: string, released: () => void): Slot {
+  take (isolation: string, slots: number, released: () => void): Slot {
     const process = this.#process
     if (process === null) throw new Error(`worker ${this.#setup.worker} has no process to take a slot from`)
-    this.#busySlots++
+    this.#busySlots += slots
     this.#remember(isolation)
     let isHeld = true
     return {
@@ -111,7 +111,7 @@ export class PooledWorker implements Candidate {
         if (!isHeld) return
         isHeld = false
         // The slots of a process that has ended went with it.
-        if (this.#process === process) this.#busySlots--
+        if (this.#process === process) this.#busySlots -= slots
         released()
         this.#endReplaced()
         this.#setup.changed()

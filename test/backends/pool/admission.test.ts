@@ -97,3 +97,41 @@ test('a model that this pool does not have is down', async t => {
   t.strictSame(pool.availability('other'), { state: 'down', queued: 0, freeSlots: 0, contextTokens: null })
   await t.rejects(ask(pool, 'words=1', { model: 'other' }), { code: 'backend_unavailable' })
 })
+
+test('a call takes a slot for each of its choices, of one worker, and gives them back together', async t => {
+  const { pool, workers } = await openReady(t, { models: [{ workers: 2, slots: 4 }] })
+  await until(() => workers().every(({ state }) => state === 'ready'), 'both workers are ready')
+  const three = ask(pool, 'words=2&everyMs=50', { stream: false, choices: 3 })
+  const two = ask(pool, 'words=2&everyMs=50', { stream: false, choices: 2 })
+  t.strictSame(workers().map(worker => worker.busySlots).toSorted((a, b) => a - b), [2, 3])
+  await Promise.all([three, two].map(textOf))
+  t.equal(busySlots(pool), 0)
+})
+
+test('a call that wants several slots waits for them and is not overtaken, also not by its own domain', async t => {
+  const { pool } = await openReady(t, { models: [{ slots: 2 }] })
+  const order: string[] = []
+  const call = async (name: string, choices: number): Promise<void> => {
+    await textOf(ask(pool, 'words=2&everyMs=30', { stream: false, choices }))
+    order.push(name)
+  }
+  const first = call('first', 1)
+  await Promise.all([first, call('both', 2), call('last', 1)])
+  t.strictSame(order, ['first', 'both', 'last'])
+  t.equal(busySlots(pool), 0)
+})
+
+test('one slot is free and still the queue is full, when the first in it wants two', async t => {
+  const { pool } = await openReady(t, { models: [{ slots: 2 }], queue: { length: 1 } })
+  const running = ask(pool, 'words=2&everyMs=100', { stream: false })
+  const waiting = ask(pool, 'words=1', { stream: false, choices: 2 })
+  t.match(pool.availability('m'), { state: 'saturated', queued: 1, freeSlots: 1 })
+  await t.rejects(ask(pool, 'words=1'), { code: 'backend_overloaded' })
+  await Promise.all([running, waiting].map(textOf))
+})
+
+test('more choices than any worker has slots are refused at once, with the number that is there', async t => {
+  const { pool } = await openReady(t)
+  await t.rejects(ask(pool, 'words=1', { choices: 5 }), { code: 'unsupported_value', param: 'n', message: 'n is 5; m in local gives at most 4 choices per call.' })
+  t.equal(pool.availability('m').queued, 0)
+})

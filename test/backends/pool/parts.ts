@@ -65,11 +65,12 @@ export async function openReady (t: Test, parts: PoolParts = {}): Promise<Opened
   return opened
 }
 
-export interface Wish { isolation?: string, signal?: AbortSignal, model?: string, stream?: boolean }
+export interface Wish { isolation?: string, signal?: AbortSignal, model?: string, stream?: boolean, choices?: number }
 
 /** @param script what the scripted worker does: `words=20&after=crash` */
-export function ask (pool: Pool, script: string, { isolation = 'acme', signal = new AbortController().signal, model = 'm', stream = true }: Wish = {}): Promise<Answer> {
-  const request: ChatRequest = { model, stream, messages: [{ role: 'user', content: script }] }
+export function ask (pool: Pool, script: string, wish: Wish = {}): Promise<Answer> {
+  const { isolation = 'acme', signal = new AbortController().signal, model = 'm', stream = true, choices = 1 } = wish
+  const request: ChatRequest = { model, stream, n: choices, messages: [{ role: 'user', content: script }] }
   return pool.chat(request, { signal, boundary: 'local', callId: 'call-1', isolation })
 }
 

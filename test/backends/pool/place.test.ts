@@ -30,3 +30,10 @@ test('a worker that is not ready, or full, gets nothing', t => {
   t.equal(freeSlots(worker(5)), 0, 'never less than none')
   t.end()
 })
+
+test('a call that wants several slots gets them of one worker, or none', t => {
+  const workers = [worker(2), worker(1), worker(3)]
+  t.equal(place(workers, 'acme', 3), workers[1])
+  t.equal(place(workers, 'acme', 4), null)
+  t.end()
+})
