@@ -1,5 +1,5 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
-import { chunkHasContent, doneEnd, findError, hasPlainText, isDone, noteFinished, type WireError } from '../wire/observe.ts'
+import { chunkHasContent, doneEnd, findError, hasPlainText, noteFinished, type WireError } from '../wire/observe.ts'
 import { DONE_EVENT, EventCutter, events } from '../wire/sse.ts'
 
 /** Unread bytes at which the backend is told to wait. */
@@ -46,8 +46,8 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
   #isCommitted = false
   #hasEnded = false
   #failure: GatewayError | null = null
-  /** What the backend itself says went wrong; nothing after it is read. */
-  #reported: WireError | null = null
+  /** Why the answer ends before its end, once what stood before is taken; nothing after it is read. */
+  #broken: (() => GatewayError) | null = null
   #isOver = false
   #isScheduled = false
   #waiting: { resolve: (result: IteratorResult<Buffer, undefined>) => void, reject: (error: unknown) => void } | null = null
@@ -61,7 +61,7 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
   get isDry (): boolean { return this.#raw.length === 0 }
 
   push (chunk: Buffer): void {
-    if (this.#isOver || this.#reported !== null) return
+    if (this.#isOver || this.#broken !== null) return
     this.#raw.push(chunk)
     this.#rawBytes += chunk.length
     if (this.#rawBytes > HIGH_WATER_BYTES && !this.#isPaused) {
@@ -201,33 +201,41 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
 
   #readEnd (): Buffer | null {
     if (this.#raw.length > 0) return null
-    if (this.#reported !== null) throw this.#source.explain(this.#reported, this.#isCommitted)
+    if (this.#broken !== null) throw this.#broken()
     if (this.#failure !== null) throw this.#failure
     if (!this.#hasEnded) return null
     const last = this.#cutter.end()
     if (last !== null && last.length > 0) return this.#inspect(last)
-    if (this.#finished.size < this.#source.choices) {
-      throw new GatewayError('backend_interrupted', `${this.#source.name} ended its stream in the middle of the answer.`)
-    }
+    if (!this.#isWhole) throw this.#cutShort()
     this.#finish()
     return DONE_EVENT
   }
 
   /** Up to an error event or `[DONE]` a frame is good; what follows is never read. */
   #inspect (received: Buffer): Buffer | null {
-    noteFinished(received, this.#finished)
-    // Not worth a search in every frame: it comes when choices have ended, or stands at the end of one.
-    const end = this.#finished.size > 0 || isDone(received) ? doneEnd(received) : -1
+    const end = this.#cutter.hasDone ? doneEnd(received) : -1
     const frame = end === -1 ? received : received.subarray(0, end)
+    noteFinished(frame, this.#finished)
     const found = findError(frame)
-    if (found !== null) {
-      this.#reported = found.error
-      this.#raw = []
-      if (found.start === 0) return this.#readEnd()
-      return frame.subarray(0, found.start)
-    }
-    if (end !== -1) this.#finish()
+    if (found !== null) return this.#breakOff(frame.subarray(0, found.start), () => this.#source.explain(found.error, this.#isCommitted))
+    if (end === -1) return frame
+    if (!this.#isWhole) return this.#breakOff(frame.subarray(0, end - DONE_EVENT.length), () => this.#cutShort())
+    this.#finish()
     return frame
+  }
+
+  get #isWhole (): boolean { return this.#finished.size >= this.#source.choices }
+
+  #cutShort (): GatewayError {
+    if (!this.#isCommitted && this.#cutter.hasDone) return this.#invalid('ended its answer without content')
+    return new GatewayError('backend_interrupted', `${this.#source.name} ended its stream in the middle of the answer.`)
+  }
+
+  /** @returns what is still good, if anything is */
+  #breakOff (before: Buffer, why: () => GatewayError): Buffer | null {
+    this.#broken = why
+    this.#raw = []
+    return before.length > 0 ? before : this.#readEnd()
   }
 
   #finish (): void {

@@ -31,6 +31,7 @@ export class EventCutter {
   readonly #source: string
   readonly #rest = new Pending()
   readonly #lines: LineReader
+  #hasDone = false
 
   /** @param source name of the backend, for messages */
   constructor (source: string) {
@@ -38,15 +39,21 @@ export class EventCutter {
     this.#lines = new LineReader(source)
   }
 
+  /** `[DONE]` was among the events given out. */
+  get hasDone (): boolean { return this.#hasDone || this.#lines.hasDone }
+
   /**
    * @returns the events that are whole by now as one canonical frame, or null when there is none
-   * @throws GatewayError `backend_invalid_answer` for an event that is too long, or neither a JSON object nor `[DONE]`
+   * Canonical events are not parsed, which costs thirty times as much: what stands between `{` and `}` may still be broken JSON.
+   * It passes as it came, as it would without a gateway; who looks into an event finds nothing in one that cannot be parsed.
+   * @throws GatewayError `backend_invalid_answer` for an event that is too long, or is not `[DONE]` and not in braces; for
+   *   one that has to be rewritten, also where it is not a JSON object
    */
   push (chunk: Buffer): Buffer | null {
     if (this.#lines.isInsideEvent || chunk.includes(CR)) return this.#lines.read(this.#withRest(chunk))
     if (this.#rest.length > 0 && !chunk.includes(LF)) return this.#keep(chunk)
     const bytes = this.#withRest(chunk)
-    const end = canonicalEnd(bytes)
+    const end = this.#canonicalEnd(bytes)
     if (end === bytes.length) return bytes.length === 0 ? null : bytes
     const whole = end === 0 ? null : bytes.subarray(0, end)
     const rest = bytes.subarray(end)
@@ -75,24 +82,22 @@ export class EventCutter {
     this.#rest.append(piece)
     return null
   }
-}
 
-/**
- * Offset up to which `bytes` are canonical events. One search per event: measured at 75 ns, where parsing takes 2,500.
- */
-function canonicalEnd (bytes: Buffer): number {
-  let start = 0
-  while (startsData(bytes, start)) {
-    const end = bytes.indexOf(LF, start + DATA_FIELD_LENGTH)
-    if (end === -1 || bytes[end + 1] !== LF || end - start > MAX_EVENT_BYTES) break
-    const first = bytes[start + DATA_FIELD_LENGTH]
-    const last = bytes[end - 1]
-    const isObject = first === 123 && last === 125
-    const isDone = first === 91 && last === 93 && end + 2 - start === DONE_EVENT.length
-    if (!isObject && !isDone) break
-    start = end + 2
+  /** Offset up to which `bytes` are canonical events. One search per event: measured at 75 ns, where parsing takes 2,500. */
+  #canonicalEnd (bytes: Buffer): number {
+    let start = 0
+    while (startsData(bytes, start)) {
+      const end = bytes.indexOf(LF, start + DATA_FIELD_LENGTH)
+      if (end === -1 || bytes[end + 1] !== LF || end - start > MAX_EVENT_BYTES) break
+      const isObject = bytes[start + DATA_FIELD_LENGTH] === 123 && bytes[end - 1] === 125
+      if (!isObject) {
+        if (!DONE_EVENT.equals(bytes.subarray(start, end + 2))) break
+        this.#hasDone = true
+      }
+      start = end + 2
+    }
+    return start
   }
-  return start
 }
 
 function startsData (bytes: Buffer, at: number): boolean {
@@ -139,6 +144,7 @@ class LineReader {
   #name = ''
   #skipLineFeed = false
   #atStart = true
+  hasDone = false
 
   constructor (source: string) {
     this.#source = source
@@ -216,7 +222,10 @@ class LineReader {
     this.#dataBytes = 0
     this.#name = ''
     if (data === '') return null
-    if (data === '[DONE]') return DONE_EVENT.toString('latin1')
+    if (data === '[DONE]') {
+      this.hasDone = true
+      return DONE_EVENT.toString('latin1')
+    }
     const value = parseObject(data)
     if (value === null) throw new GatewayError('backend_invalid_answer', `${this.#source} sent an event that is not a JSON object.`)
     if (name === 'error' && !('error' in value)) return `data: ${JSON.stringify({ error: value })}\n\n`

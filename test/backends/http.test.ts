@@ -201,6 +201,10 @@ const BREAKS: Array<[string, Script, Record<string, unknown>]> = [
   ['a reset', async socket => { socket.write(STREAM_HEAD + piece(ROLE + HELLO)); setTimeout(() => { socket.resetAndDestroy() }, 30) }, { code: 'backend_interrupted' }],
   ['a close', socket => { socket.end(STREAM_HEAD + piece(ROLE + HELLO)) }, { code: 'backend_interrupted' }],
   ['an end without [DONE] and finish reason', streams(ROLE + HELLO), { code: 'backend_interrupted', message: 'fake ended its stream in the middle of the answer.' }],
+  ['[DONE] without a finish reason', streams(ROLE + HELLO + DONE), { code: 'backend_interrupted', message: 'fake ended its stream in the middle of the answer.' }],
+  ['[DONE] on CRLF lines without a finish reason', streams((ROLE + HELLO + DONE).replaceAll('\n', '\r\n')), { code: 'backend_interrupted' }],
+  ['[DONE] alone', socket => { socket.write(STREAM_HEAD + piece(ROLE + HELLO)); setTimeout(() => { socket.write(piece(DONE) + END) }, 20) }, { code: 'backend_interrupted' }],
+  ['[DONE] with the finish reason behind it', streams(ROLE + HELLO + DONE + STOP + DONE), { code: 'backend_interrupted' }],
   ['an event cut in half', streams(ROLE + HELLO + STOP.slice(0, 20)), { code: 'backend_interrupted' }],
   ['an error event', streams(ROLE + HELLO + event({ error: { message: 'out of memory', code: 500 } }) + HELLO + DONE), { code: 'backend_interrupted', message: 'fake broke off with an error: out of memory' }],
   ['an error event alone', async socket => { socket.write(STREAM_HEAD + piece(ROLE + HELLO)); setTimeout(() => { socket.write(piece(event({ error: { message: 'slow', code: 429 } }))) }, 20) }, { code: 'backend_rate_limited' }],
@@ -216,7 +220,7 @@ for (const [name, script, expected] of BREAKS) {
     t.equal(text, ROLE + HELLO)
     t.match(failure, expected)
     t.same(await answer.frames[Symbol.asyncIterator]().next(), { done: true, value: undefined })
-    t.ok(await until(() => provider.open.size === 0 || name.startsWith('an e')))
+    t.ok(await until(() => provider.open.size === 0 || /^(an e|\[DONE\])/.test(name)))
   })
 }
 
@@ -236,6 +240,8 @@ test('without [DONE], but with every finish reason, the answer is whole and gets
   t.equal(await textOf(await ask()), HELLO + STOP + DONE)
   provider.script = streams(HELLO + STOP + chunk({ content: 'b' }, null, 1))
   t.match(await failureOf(ask({ choices: 2 }).then(textOf)), { code: 'backend_interrupted' })
+  provider.script = streams(HELLO + STOP + chunk({ content: 'b' }, null, 1) + DONE)
+  t.match(await failureOf(ask({ choices: 2 }).then(textOf)), { code: 'backend_interrupted' }, 'nor does [DONE] make it whole')
   provider.script = streams(HELLO + STOP + chunk({ content: 'b' }, 'length', 1))
   t.ok((await textOf(await ask({ choices: 2 }))).endsWith(DONE))
 })

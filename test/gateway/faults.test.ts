@@ -154,7 +154,7 @@ test('a failure before the first content: another target answers, or the caller 
 /** After content -> code of the error event, or null for an answer that is whole. */
 const AFTER: Record<string, [says: Says, code: string | null, hangs?: true]> = {
   'an end in the middle': [[EVENTS + WORD], 'backend_interrupted'],
-  '[DONE] without a reason': [EVENTS + WORD + DONE, null],
+  '[DONE] without a reason': [EVENTS + WORD + DONE, 'backend_interrupted'],
   'a reason without [DONE]': [EVENTS + WORD + END, null],
   'silence': [EVENTS + WORD, 'backend_timeout', true],
   'broken JSON': [[EVENTS + WORD, 'data: {"choices": [\n\n'], 'backend_invalid_answer'],

@@ -75,6 +75,7 @@ const INVALID: Record<string, string> = {
   'text that is not JSON': 'data: hello\n\n',
   'a number': 'data: 7\n\n',
   'an array': 'data: [1]\n\n',
+  'an array as long as [DONE]': 'data: [1,23]\n\n',
   'broken JSON': 'data: {"a":\n\n',
   'something that only looks like the end': 'data: [DONO]x\n\n'
 }
@@ -85,6 +86,12 @@ for (const [name, sent] of Object.entries(INVALID)) {
     t.end()
   })
 }
+
+test('what stands in braces is not parsed where nothing has to be rewritten', t => {
+  t.equal(cut([Buffer.from('data: {"a":}\n\n')]), 'data: {"a":}\n\n')
+  t.throws(() => cut([Buffer.from('data: {"a":}\r\n\r\n')]), { code: 'backend_invalid_answer' })
+  t.end()
+})
 
 test('an event may be 1 MiB long and no longer, in one piece or in many, on one line or on many', t => {
   t.equal(cut([long(MAX_EVENT_BYTES - 10)]).length, MAX_EVENT_BYTES - 10)
