@@ -109,7 +109,11 @@ export type BackendConfig = Static<typeof BackendConfig>
 
 export const TargetConfig = Type.Object({
   backend: Type.String({ description: 'Name of a backend.' }),
-  model: Type.String({ minLength: 1, maxLength: 256, description: 'The backend\'s own name of the model. `*` stands for what the `*` of the public name matched.' })
+  model: Pattern(
+    '^[\\x21-\\x7e]{1,256}$',
+    'a name of printable ASCII without spaces, at most 256 characters',
+    'The backend\'s own name of the model. `*` stands for what the `*` of the public name matched.'
+  )
 }, { additionalProperties: false })
 export type TargetConfig = Static<typeof TargetConfig>
 

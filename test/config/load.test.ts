@@ -91,6 +91,12 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
     change('name: acme', 'name: 2024'),
     'torchgate.yaml:20 tenants[0].name: expected a name of at most 64 lower-case letters, digits, `.`, `_` and `-`, got 2024; put it in quotes'
   ],
+  'a model of a target with a space, and one beyond ASCII': [
+    change('model: gpt-4.1 }', 'model: gpt 4.1 }\n      - { backend: openai, model: gpt-é }\n      - { backend: openai, model: "" }'),
+    'torchgate.yaml:15 models[0].targets[1].model: expected a name of printable ASCII without spaces, at most 256 characters, got "gpt 4.1"',
+    'torchgate.yaml:16 models[0].targets[2].model: expected a name of printable ASCII without spaces, at most 256 characters, got "gpt-é"',
+    'torchgate.yaml:17 models[0].targets[3].model: expected a name of printable ASCII without spaces, at most 256 characters, got ""'
+  ],
   'a list where a map belongs, and a map where a list belongs': [
     `server: [1]\n${change('    models:\n      - { name: qwen, path: models/qwen.gguf }', '    models: { name: qwen }')}`,
     'torchgate.yaml:1 server: expected a map, got a list',
