@@ -95,7 +95,7 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
     change('model: gpt-4.1 }', 'model: gpt 4.1 }\n      - { backend: openai, model: gpt-é }\n      - { backend: openai, model: "" }'),
     'torchgate.yaml:15 models[0].targets[1].model: expected a name of printable ASCII without spaces, at most 256 characters, got "gpt 4.1"',
     'torchgate.yaml:16 models[0].targets[2].model: expected a name of printable ASCII without spaces, at most 256 characters, got "gpt-é"',
-    'torchgate.yaml:17 models[0].targets[3].model: expected a name of printable ASCII without spaces, at most 256 characters, got ""'
+    'torchgate.yaml:17 models[0].targets[3].model: expected a name of printable ASCII without spaces, at most 256 characters, got an empty text'
   ],
   'a list where a map belongs, and a map where a list belongs': [
     `server: [1]\n${change('    models:\n      - { name: qwen, path: models/qwen.gguf }', '    models: { name: qwen }')}`,
