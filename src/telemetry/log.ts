@@ -63,7 +63,7 @@ export function createLog ({ level, destination, maxWaitingBytes = MAX_WAITING_B
 function accessOn (logger: Logger, stream: DestinationStream): Recorder {
   return record => {
     const level = LEVELS[record.outcome ?? 'internal_error']
-    if (logger.isLevelEnabled(level)) stream.write(`${JSON.stringify({ level, time: new Date().toISOString(), ...line(record), msg: 'call' })}\n`)
+    if (logger.isLevelEnabled(level)) stream.write(line(level, record))
   }
 }
 
@@ -143,32 +143,23 @@ const LEVELS: Readonly<Record<Outcome, 'info' | 'warn' | 'error'>> = {
   internal_error: 'error'
 }
 
-function line (record: CallRecord) {
-  return {
-    id: clip(record.id),
-    tenant: clipped(record.tenant),
-    key: clipped(record.keyId),
-    model: clipped(record.model),
-    target: clipped(record.attempts.at(-1)?.target ?? null),
-    class: record.dataClass,
-    outcome: record.outcome,
-    status: record.status,
-    error: record.errorCode,
-    attempts: record.attempts.length,
-    tried: record.attempts.slice(0, MAX_ITEMS).map(({ target, error }) => `${clip(target)}:${error ?? 'ok'}`),
-    input_tokens: record.usage?.input ?? null,
-    output_tokens: record.usage?.output ?? null,
-    first_token_ms: rounded(record.firstTokenMs),
-    duration_ms: rounded(record.durationMs)
-  }
+/** Written out, since JSON.stringify of such an object costs three times as much, for every call. */
+function line (level: string, record: CallRecord): string {
+  const { attempts, usage } = record
+  const tried = attempts.slice(0, MAX_ITEMS).map(({ target, error }) => quoted(`${clip(target)}:${error ?? 'ok'}`))
+  return `{"level":"${level}","time":"${new Date().toISOString()}","id":${quoted(record.id)},"tenant":${quoted(record.tenant)}` +
+    `,"key":${quoted(record.keyId)},"model":${quoted(record.model)},"target":${quoted(attempts.at(-1)?.target ?? null)}` +
+    `,"class":${quoted(record.dataClass)},"outcome":${quoted(record.outcome)},"status":${record.status},"error":${quoted(record.errorCode)}` +
+    `,"attempts":${attempts.length},"tried":[${tried.join()}],"input_tokens":${usage?.input ?? null},"output_tokens":${usage?.output ?? null}` +
+    `,"first_token_ms":${rounded(record.firstTokenMs)},"duration_ms":${rounded(record.durationMs)},"msg":"call"}\n`
 }
 
-function clipped (text: string | null): string | null {
-  return text === null ? null : clip(text)
+function quoted (text: string | null): string {
+  return text === null ? 'null' : JSON.stringify(clip(text))
 }
 
 function rounded (ms: number | null): number | null {
-  return ms === null ? null : Math.round(ms * 10) / 10
+  return ms === null || !Number.isFinite(ms) ? null : Math.round(ms * 10) / 10
 }
 
 /** Keeps the fields of FIELDS with plain values; says how many others there were, not what they were called. */
