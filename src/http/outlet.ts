@@ -45,8 +45,8 @@ export class HttpOutlet implements Outlet {
   }
 
   #headers (): Record<string, string> {
-    const { id, lease } = this.#call
-    return { 'x-request-id': id, ...decisionHeaders(this.#call), ...(lease !== null && rateLimitHeaders(lease)) }
+    const { id, lease, elapsedMs } = this.#call
+    return { 'x-request-id': id, 'openai-processing-ms': String(Math.round(elapsedMs)), ...decisionHeaders(this.#call), ...(lease !== null && rateLimitHeaders(lease)) }
   }
 
   async #drained (): Promise<void> {

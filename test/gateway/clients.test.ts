@@ -24,6 +24,7 @@ test('clients', { timeout: 60_000 }, async t => {
     t.equal(answer.usage!.total_tokens, answer.usage!.prompt_tokens + answer.usage!.completion_tokens)
     t.match(answer.id, /^chatcmpl-/)
     t.match(response.headers.get('x-request-id')!, /^req_[0-9a-f]{24}$/)
+    t.match(response.headers.get('openai-processing-ms')!, /^\d+$/)
     t.equal(response.headers.get('x-torchgate-target'), 'pool/pilot')
     t.equal(response.headers.get('x-torchgate-attempts'), '1')
     t.equal(response.headers.get('x-torchgate-why'), 'class=internal;boundary=cloud;order=listed;eligible=1/1')
