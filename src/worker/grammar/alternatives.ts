@@ -1,26 +1,34 @@
 /** What a schema comes to: the shapes of which a value has to have one. */
-import { matches } from './automaton.ts'
+import type { Effort } from './effort.ts'
+import type { Languages } from './language.ts'
 import { below, invalid, unsupported } from './refusal.ts'
 import type { Document, Members, Node } from './schema.ts'
 import { isMembers } from './schema.ts'
-import { ANY, automatonOf, both, isBound, isEqual, readShape, TYPES, writtenTypes, type All, type Shape, type Type } from './shape.ts'
+import { ANY, both, isBound, keyOf, readShape, TYPES, writtenTypes, type All, type Branch, type Shape, type Type } from './shape.ts'
 
 /** Shapes of one place. Beyond that, the branches of several anyOf multiply. */
 const MAX_SHAPES = 1000
+const MAX_WITHIN = 100
 /** How deep values are compared to tell two branches apart. */
 const MAX_APART_DEPTH = 4
 
 export class Alternatives {
   readonly #document: Document
+  readonly #languages: Languages
+  readonly #effort: Effort
   readonly #known = new Map<number, readonly Shape[]>()
   readonly #open = new Set<number>()
 
-  constructor (document: Document) { this.#document = document }
+  constructor (document: Document, languages: Languages, effort: Effort) {
+    this.#document = document
+    this.#languages = languages
+    this.#effort = effort
+  }
 
   /** @throws GatewayError `unsupported_value` when the branches of a oneOf cannot be told apart */
   shapes (nodes: All): readonly Shape[] {
     const shapes = nodes.reduce<readonly Shape[]>((sum, node) => this.#product(node, sum, this.#ofNode(node)), [ANY])
-    this.#checkBranches(shapes, 0)
+    this.#checkBranches(shapes)
     return shapes
   }
 
@@ -29,6 +37,7 @@ export class Alternatives {
     if (typeof schema === 'boolean') return schema ? [ANY] : []
     const known = this.#known.get(node.id)
     if (known !== undefined) return known
+    if (this.#open.size > MAX_WITHIN) throw unsupported(node.path, `more than ${MAX_WITHIN} allOf, anyOf, oneOf and $ref lie within each other.`)
     if (this.#open.has(node.id)) throw unsupported(node.path, 'a reference leads back here with no member or item in between.')
     this.#open.add(node.id)
     const shapes = this.#read(node, schema)
@@ -63,21 +72,23 @@ export class Alternatives {
   }
 
   #tagged (node: Node, branch: Node, index: number): Shape[] {
-    return this.#ofNode(branch).map(shape => ({ ...shape, branches: new Map([...shape.branches, [node.id, index]]) }))
+    return this.#ofNode(branch).map(shape => ({ ...shape, branches: new Map([...shape.branches, [node.id, { index, path: branch.path }]]) }))
   }
 
   #product (node: Node, some: readonly Shape[], others: readonly Shape[]): readonly Shape[] {
     if (some.length * others.length > MAX_SHAPES) throw unsupported(node.path, `there are more than ${MAX_SHAPES} combinations of alternatives.`)
+    this.#effort.spend(others.length * sizesOf(some) + some.length * sizesOf(others))
     return some.flatMap(one => others.map(other => both(one, other)))
   }
 
   /** A value may match one branch of a oneOf only. The shapes know their branches, and all else that is asked with them. */
-  #checkBranches (shapes: readonly Shape[], depth: number): void {
-    shapes.forEach((a, i) => {
-      for (const b of shapes.slice(i + 1)) {
-        const node = conflict(a, b)
-        if (node !== null && !this.#areApart(a, b, depth)) {
-          throw unsupported(b.path, 'a value could match this branch of the oneOf and another one too. Use anyOf, or let a required property have another const in each branch.')
+  #checkBranches (shapes: readonly Shape[]): void {
+    const tagged = shapes.filter(({ branches }) => branches.size > 0)
+    tagged.forEach((a, i) => {
+      for (const b of tagged.slice(i + 1)) {
+        const branch = conflict(a, b)
+        if (branch !== null && !this.#areApart(a, b, 0)) {
+          throw unsupported(branch.path, 'a value could match this branch of the oneOf and another one too. Use anyOf, or let a required property have another const in each branch.')
         }
       }
     })
@@ -85,12 +96,13 @@ export class Alternatives {
 
   /** No value that is written for one of them is valid for the other. */
   #areApart (a: Shape, b: Shape, depth: number): boolean {
+    this.#effort.spend(sizeOf(a) + sizeOf(b))
     return this.#areApartAsWritten(a, b, depth) && this.#areApartAsWritten(b, a, depth)
   }
 
   #areApartAsWritten (written: Shape, valid: Shape, depth: number): boolean {
-    if (written.values !== null) return written.values.every(value => !this.fitsShape(written, value) || !this.fitsShape(valid, value))
-    if (valid.values !== null) return valid.values.every(value => !this.fitsShape(written, value))
+    if (written.values !== null) return written.values.every(value => !this.keeps(written, value) || !this.#fitsShape(valid, value))
+    if (valid.values !== null) return valid.values.every(value => !this.keeps(valid, value) || !this.#fitsShape(written, value))
     return [...writtenTypes(written)].every(type => (valid.types !== null && !valid.types.has(type)) || this.#areApartIn(type, written, valid, depth))
   }
 
@@ -116,18 +128,25 @@ export class Alternatives {
 
   /** Is the value valid? The value comes from the schema, and so is bounded with it. */
   fits (nodes: All, value: unknown): boolean {
-    const fitting = this.#unchecked(nodes).filter(shape => this.fitsShape(shape, value))
+    const fitting = this.#unchecked(nodes).filter(shape => this.#fitsShape(shape, value))
     return fitting.length > 0 && !fitting.some((a, i) => fitting.slice(i + 1).some(b => conflict(a, b) !== null))
   }
 
-  fitsShape (shape: Shape, value: unknown): boolean {
-    if (shape.values !== null && !shape.values.some(one => isEqual(one, value))) return false
+  #fitsShape (shape: Shape, value: unknown): boolean {
+    this.#effort.spend(sizeOf(shape))
+    const key = shape.values === null ? '' : keyOf(value)
+    return (shape.values === null || shape.values.some(one => keyOf(one) === key)) && this.keeps(shape, value)
+  }
+
+  /** Is the value valid, besides being listed? */
+  keeps (shape: Shape, value: unknown): boolean {
+    this.#effort.spend(10)
     const type = typeOf(value)
     if (shape.types !== null && !shape.types.has(type)) return false
     if (!isBound(shape, type)) return true
     switch (type) {
       case 'number': return fitsNumber(shape, value as number)
-      case 'string': return fitsString(shape, value as string)
+      case 'string': return this.#fitsString(shape, value as string)
       case 'array': return this.#fitsArray(shape, value as readonly unknown[])
       default: return this.#fitsObject(shape, value as Members)
     }
@@ -141,19 +160,27 @@ export class Alternatives {
     const names = Object.keys(value)
     return names.length >= shape.minProperties && names.length <= shape.maxProperties &&
       [...shape.required].every(name => Object.hasOwn(value, name)) &&
-      names.every(name => this.fits(shape.names, name) && this.fits(memberNodes(shape, name), value[name]))
+      names.every(name => this.fits(shape.names, name) && this.fits(this.member(shape, name), value[name]))
+  }
+
+  #fitsString ({ minLength, maxLength, languages }: Shape, value: string): boolean {
+    const length = [...value].length
+    return length >= minLength && length <= maxLength && languages.every(language => this.#languages.has(language, value))
+  }
+
+  /** What a member of this name has to be. */
+  member (shape: Shape, name: string): All {
+    const named = shape.properties.get(name)
+    const patterned = shape.patterns.filter(({ language }) => this.#languages.has(language, name)).map(({ value }) => value)
+    return named === undefined && patterned.length === 0 ? shape.additional ?? [] : [...named ?? [], ...patterned]
   }
 }
 
-/** What a member of this name has to be. */
-export function memberNodes (shape: Shape, name: string): All {
-  const named = shape.properties.get(name)
-  const patterned = shape.patterns.filter(({ language }) => {
-    const automaton = automatonOf(language)
-    return automaton !== null && matches(automaton, name)
-  }).map(({ value }) => value)
-  if (named === undefined && patterned.length === 0) return shape.additional ?? []
-  return [...named ?? [], ...patterned]
+function sizesOf (shapes: readonly Shape[]): number { return shapes.reduce((total, shape) => total + sizeOf(shape), 0) }
+
+/** What it takes to go through a shape, in units of effort. */
+function sizeOf ({ properties, values, prefix, required }: Shape): number {
+  return 20 + 4 * (properties.size + required.size + prefix.length) + 10 * (values?.length ?? 0)
 }
 
 /** unevaluatedProperties and unevaluatedItems speak of what no other keyword speaks of: in one shape, all are known. */
@@ -170,9 +197,12 @@ function closed (shape: Shape, { unevaluatedProperties: properties, unevaluatedI
   }
 }
 
-/** The oneOf of which the shapes come from different branches. */
-function conflict (a: Shape, b: Shape): number | null {
-  for (const [node, branch] of a.branches) if ((b.branches.get(node) ?? branch) !== branch) return node
+/** The branch of `b`, when the shapes come from different branches of a oneOf. */
+function conflict (a: Shape, b: Shape): Branch | null {
+  for (const [node, { index }] of a.branches) {
+    const branch = b.branches.get(node)
+    if (branch !== undefined && branch.index !== index) return branch
+  }
   return null
 }
 
@@ -197,14 +227,6 @@ function isMultiple (value: number, step: number): boolean {
 function decimals (value: number): number {
   const [, fraction = '', exponent = '0'] = /^-?\d+(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(value)) ?? []
   return Math.max(0, fraction.length - Number(exponent))
-}
-
-function fitsString ({ minLength, maxLength, languages }: Shape, value: string): boolean {
-  const length = [...value].length
-  return length >= minLength && length <= maxLength && languages.every(language => {
-    const automaton = automatonOf(language)
-    return automaton !== null && matches(automaton, value)
-  })
 }
 
 export function typeOf (value: unknown): Type {

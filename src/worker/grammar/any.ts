@@ -1,14 +1,15 @@
 /** Any JSON at all. The depth is bounded, because what reads it has a bound as well. */
 import { anyNumber } from './number.ts'
 import { space } from './object.ts'
-import { text, type Rule, type Rules, type Sequence } from './rules.ts'
+import { text, type Rule, type Sequence } from './gbnf.ts'
+import type { Rules } from './rules.ts'
 import { plainString } from './string.ts'
 
 /** Objects and arrays within each other, where a schema does not say. */
 const MAX_DEPTH = 16
 
-export function anyValue (rules: Rules): Rule { return nested(rules).value }
-export function anyObject (rules: Rules): Rule { return nested(rules).object }
+export function anyValue (rules: Rules): Rule { return rules.shared('any-value', () => [[nested(rules).value]]) }
+export function anyObject (rules: Rules): Rule { return rules.shared('any-object', () => [[nested(rules).object]]) }
 
 /** From the innermost value to the outermost. */
 function nested (rules: Rules): { value: Rule, object: Rule } {
@@ -23,7 +24,7 @@ function nested (rules: Rules): { value: Rule, object: Rule } {
   return { value, object }
 }
 
-export function anyBoolean (rules: Rules): Rule { return rules.rule('boolean', [[text('true')], [text('false')]]) }
+export function anyBoolean (rules: Rules): Rule { return rules.shared('boolean', () => [[text('true')], [text('false')]]) }
 
 function list (rules: Rules, open: string, item: Rule, close: string): Sequence[] {
   const more = rules.rule('more', [[text(','), space(rules), item]])

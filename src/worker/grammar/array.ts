@@ -1,6 +1,7 @@
 /** Arrays as JSON text: a prefix of items with schemas of their own, then any number of items of one kind. */
 import { space, type Context } from './object.ts'
-import { text, type Choice, type Rule, type Rules, type Sequence } from './rules.ts'
+import { text, type Choice, type Rule, type Sequence } from './gbnf.ts'
+import type { Rules } from './rules.ts'
 import type { Shape } from './shape.ts'
 
 export function arrayChoice (context: Context, shape: Shape): Choice {

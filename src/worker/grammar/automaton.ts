@@ -2,6 +2,7 @@
  * Deterministic automata over code points: the meaning of patterns, formats, lengths and names, in a form that can be
  * intersected and subtracted exactly. Texts are matched as a whole.
  */
+import type { Effort } from './effort.ts'
 import type { Pattern, Regex } from './regex.ts'
 import { UNIVERSE, type Ranges } from './ranges.ts'
 
@@ -21,14 +22,15 @@ export class TooManyStates extends Error {
 const MAX_STATES = 4000
 /** Of the automaton between a pattern and its deterministic form. */
 const MAX_PARTS = 20_000
-const MAX_WORK = 5_000_000
+/** For one pattern, in units of effort. */
+const MAX_WORK = 1_500_000
 
 /** The texts in which the pattern is found. @returns null when there are none */
-export function fromPattern ({ body, lookaheads }: Pattern): Automaton | null {
-  let automaton = determine(body)
+export function fromPattern ({ body, lookaheads }: Pattern, effort: Effort): Automaton | null {
+  let automaton = determine(body, effort)
   for (const { isNegative, body: ahead } of lookaheads) {
-    const found = determine({ kind: 'sequence', items: [{ kind: 'start' }, ahead] })
-    automaton = isNegative ? difference(automaton, found) : intersection(automaton, found)
+    const found = determine({ kind: 'sequence', items: [{ kind: 'start' }, ahead] }, effort)
+    automaton = isNegative ? difference(automaton, found, effort) : intersection(automaton, found, effort)
   }
   return automaton
 }
@@ -82,13 +84,13 @@ export function ofWords (words: Iterable<string>): Automaton {
   return { cuts, next, accepts }
 }
 
-export function intersection (a: Automaton | null, b: Automaton | null): Automaton | null {
-  return a === null || b === null ? null : product(a, b, (isInA, isInB) => isInA && isInB, false)
+export function intersection (a: Automaton | null, b: Automaton | null, effort: Effort): Automaton | null {
+  return a === null || b === null ? null : product(a, b, false, effort)
 }
 
 /** Texts of `a` that are not texts of `b`. */
-export function difference (a: Automaton | null, b: Automaton | null): Automaton | null {
-  return a === null || b === null ? a : product(a, b, (isInA, isInB) => isInA && !isInB, true)
+export function difference (a: Automaton | null, b: Automaton | null, effort: Effort): Automaton | null {
+  return a === null || b === null ? a : product(a, b, true, effort)
 }
 
 export function matches ({ cuts, next, accepts }: Automaton, text: string): boolean {
@@ -149,8 +151,8 @@ function symbolOf (cuts: readonly number[], code: number): number {
   return low
 }
 
-/** @param survives `a` goes on where `b` cannot */
-function product (a: Automaton, b: Automaton, accept: (isInA: boolean, isInB: boolean) => boolean, survives: boolean): Automaton | null {
+/** Texts of `a` that are texts of `b`, or those that are not. */
+function product (a: Automaton, b: Automaton, isDifference: boolean, effort: Effort): Automaton | null {
   const cuts = [...new Set([...a.cuts, ...b.cuts])].toSorted((x, y) => x - y)
   const symbols = cuts.map(cut => [symbolOf(a.cuts, cut), symbolOf(b.cuts, cut)] as const)
   // Of a pair of states; where `b` is at an end, its state counts as -1.
@@ -160,10 +162,11 @@ function product (a: Automaton, b: Automaton, accept: (isInA: boolean, isInB: bo
   const next: Int32Array[] = []
   for (let state = 0; state < pairs.length; state++) {
     const [p, q] = pairs[state]!
+    effort.spend(symbols.length)
     next.push(Int32Array.from(symbols, ([x, y]) => {
       const toA = a.next[p]![x]!
       const toB = q < 0 ? -1 : b.next[q]![y]!
-      if (toA < 0 || (toB < 0 && !survives)) return -1
+      if (toA < 0 || (toB < 0 && !isDifference)) return -1
       const key = idOf(toA, toB)
       const known = ids.get(key)
       if (known !== undefined) return known
@@ -172,7 +175,7 @@ function product (a: Automaton, b: Automaton, accept: (isInA: boolean, isInB: bo
       return pairs.push([toA, toB]) - 1
     }))
   }
-  return trim({ cuts, next, accepts: pairs.map(([p, q]) => accept(a.accepts[p]!, q >= 0 && b.accepts[q]!)) })
+  return trim({ cuts, next, accepts: pairs.map(([p, q]) => a.accepts[p]! && (q >= 0 && b.accepts[q]!) !== isDifference) })
 }
 
 /** Leaves out the states that cannot reach acceptance. */
@@ -261,7 +264,7 @@ class Parts {
 }
 
 /** Texts that hold a match of `regex` anywhere. */
-function determine (regex: Regex): Automaton | null {
+function determine (regex: Regex, effort: Effort): Automaton | null {
   const parts = new Parts()
   const start = parts.state()
   const search = parts.state()
@@ -273,15 +276,16 @@ function determine (regex: Regex): Automaton | null {
   const done = parts.state()
   parts.free[found]!.push(done)
   parts.steps[done]!.push({ set: UNIVERSE, to: done })
-  return determineParts(parts, start, done)
+  return determineParts(parts, start, done, effort)
 }
 
-function determineParts (parts: Parts, start: number, done: number): Automaton | null {
+function determineParts (parts: Parts, start: number, done: number, effort: Effort): Automaton | null {
   const cuts = cutsOf(parts.steps.flat().map(({ set }) => set))
   const symbols = parts.steps.map(list => list.map(({ set, to }) => ({ to, symbols: symbolsOf(cuts, set) })))
   const ids = new Map<string, number>()
   const sets: number[][] = []
   const next: Int32Array[] = []
+  effort.spend(parts.free.length * 10)
   let work = 0
   const stateOf = (set: number[]): number => {
     // Once found, nothing can undo it: the other states do not matter.
@@ -299,9 +303,15 @@ function determineParts (parts: Parts, start: number, done: number): Automaton |
     for (const part of sets[state]!) {
       for (const step of symbols[part]!) for (const symbol of step.symbols) targets[symbol]!.push(step.to)
     }
-    work += targets.reduce((sum, list) => sum + list.length + 1, 0)
-    if (work > MAX_WORK) throw new TooManyStates()
-    next.push(Int32Array.from(targets, list => list.length === 0 ? -1 : stateOf(closure(list, [parts.free]))))
+    next.push(Int32Array.from(targets, list => {
+      if (list.length === 0) return -1
+      const reached = closure(list, [parts.free])
+      const units = 8 * (list.length + reached.length)
+      effort.spend(units)
+      work += units
+      if (work > MAX_WORK) throw new TooManyStates()
+      return stateOf(reached)
+    }))
   }
   const accepts = sets.map((set, state) => closure(set, state === 0 ? [parts.free, parts.atEnd, parts.atStart] : [parts.free, parts.atEnd]).includes(done))
   return trim({ cuts, next, accepts })

@@ -8,12 +8,15 @@
 import { Alternatives } from './alternatives.ts'
 import { anyBoolean, anyObject, anyValue } from './any.ts'
 import { arrayChoice } from './array.ts'
+import { Effort } from './effort.ts'
+import { Languages } from './language.ts'
 import { anyNumber, included, integers, numbers, type Bound } from './number.ts'
 import { objectChoice, type Context } from './object.ts'
 import { invalid, unsupported, type Path } from './refusal.ts'
-import { text, Rules, type Choice, type Rule, type Sequence } from './rules.ts'
+import { text, type Choice, type Rule, type Sequence } from './gbnf.ts'
+import { Rules } from './rules.ts'
 import { Document, isOnly, type Node } from './schema.ts'
-import { distinct, isBound, stringsOf, writtenTypes, type All, type Shape, type Type } from './shape.ts'
+import { distinct, isBound, writtenTypes, type All, type Shape, type Type } from './shape.ts'
 import { plainString, stringOf } from './string.ts'
 import { listed } from './values.ts'
 
@@ -34,7 +37,7 @@ const MAX_MULTIPLES = 1000
  *   schema; `param` is the keyword at fault
  */
 export function compileSchema (schema: unknown, { strict = false, path = 'response_format.json_schema.schema' }: CompileOptions = {}): Grammar {
-  const compiler = new Compiler(new Document(schema, path), strict)
+  const compiler = new Compiler(new Document(schema, path), strict, new Effort(path))
   return { grammar: compiler.compile(path), root: 'root' }
 }
 
@@ -43,24 +46,27 @@ let jsonObject: Grammar | undefined
 /** Any JSON object, for response_format json_object. */
 export function jsonObjectGrammar (): Grammar {
   if (jsonObject === undefined) {
-    const rules = new Rules()
+    const rules = new Rules(new Effort('response_format'))
     jsonObject = { grammar: rules.print(anyObject(rules), 'response_format')!, root: 'root' }
   }
   return jsonObject
 }
 
 class Compiler implements Context {
-  readonly rules = new Rules()
+  readonly rules: Rules
+  readonly languages: Languages
   readonly strict: boolean
   readonly #document: Document
   readonly #alternatives: Alternatives
   readonly #known = new Map<string, Rule>()
   readonly #queue: { rule: Rule, nodes: All }[] = []
 
-  constructor (document: Document, strict: boolean) {
+  constructor (document: Document, strict: boolean, effort: Effort) {
     this.#document = document
     this.strict = strict
-    this.#alternatives = new Alternatives(document)
+    this.rules = new Rules(effort)
+    this.languages = new Languages(effort)
+    this.#alternatives = new Alternatives(document, this.languages, effort)
   }
 
   compile (path: Path): string {
@@ -72,6 +78,7 @@ class Compiler implements Context {
   }
 
   strings (nodes: All): readonly Shape[] { return this.#alternatives.shapes(nodes).filter(({ types }) => types === null || types.has('string')) }
+  member (shape: Shape, name: string): All { return this.#alternatives.member(shape, name) }
   fits (nodes: All, value: unknown): boolean { return this.#alternatives.fits(nodes, value) }
 
   // The work waits in a queue: schemas that refer to themselves are finite, but endless to follow.
@@ -119,7 +126,7 @@ class Compiler implements Context {
 
   #ofShape (shape: Shape): Choice {
     if (shape.values !== null) {
-      const values = shape.values.filter(value => this.#alternatives.fitsShape(shape, value))
+      const values = shape.values.filter(value => this.#alternatives.keeps(shape, value))
       return listed(this.rules, values)
     }
     return [...writtenTypes(shape)].flatMap(type => this.#ofType(type, shape))
@@ -139,7 +146,7 @@ class Compiler implements Context {
   #string (shape: Shape): Sequence[] {
     if (shape.minLength > shape.maxLength) return []
     if (shape.languages.length === 0) return [plainString(this.rules, shape.minLength, shape.maxLength)]
-    const automaton = stringsOf(shape)
+    const automaton = this.languages.strings(shape)
     return automaton === null ? [] : [[text('"'), ...stringOf(this.rules, automaton, 'text')]]
   }
 

@@ -1,6 +1,7 @@
 /** Numbers as JSON text, held to their bounds digit by digit. */
 import { charsOf } from './ranges.ts'
-import { chars, text, type Choice, type Rule, type Rules, type Sequence } from './rules.ts'
+import { chars, text, type Choice, type Rule, type Sequence } from './gbnf.ts'
+import type { Rules } from './rules.ts'
 
 export interface Bound { readonly value: number, readonly isExclusive: boolean }
 

@@ -3,21 +3,25 @@
  * optional ones any may be missing. After each member one rule says what may follow, so that the grammar grows with
  * the number of members, not with that of their combinations.
  */
-import { memberNodes } from './alternatives.ts'
-import { ANYTHING, difference, intersection, ofWords, TooManyStates, type Automaton } from './automaton.ts'
+import { ANYTHING, TooManyStates, type Automaton } from './automaton.ts'
+import { words, type Languages } from './language.ts'
 import { below, unsupported } from './refusal.ts'
-import { text, type Choice, type Rule, type Rules, type Sequence } from './rules.ts'
-import { automatonOf, stringsOf, type All, type Shape } from './shape.ts'
+import { text, type Choice, type Rule, type Sequence } from './gbnf.ts'
+import type { Rules } from './rules.ts'
+import type { All, Shape } from './shape.ts'
 import { stringOf } from './string.ts'
 
 export interface Context {
   readonly rules: Rules
+  readonly languages: Languages
   /** OpenAI's strict mode: an object has the declared properties only, unless additionalProperties says otherwise. */
   readonly strict: boolean
   /** The rule for a value that all the nodes allow. */
   value (nodes: All): Rule
   /** The shapes of strings that all the nodes allow. */
   strings (nodes: All): readonly Shape[]
+  /** What a member of this name has to be. */
+  member (shape: Shape, name: string): All
   /** Is this value valid for all the nodes? */
   fits (nodes: All, value: unknown): boolean
 }
@@ -27,7 +31,7 @@ interface Member { readonly name: string, readonly nodes: All, readonly isRequir
 interface Kind { readonly names: Automaton, readonly nodes: All }
 
 /** A comma or a colon may be followed by one space: most models are used to it. */
-export function space (rules: Rules): Rule { return rules.rule('space', [[text(' ')], []]) }
+export function space (rules: Rules): Rule { return rules.shared('space', () => [[text(' ')], []]) }
 
 export function objectChoice (context: Context, shape: Shape): Choice {
   const members = membersOf(context, shape)
@@ -44,7 +48,7 @@ function membersOf (context: Context, shape: Shape): readonly Member[] | null {
   const members: Member[] = []
   for (const name of names) {
     const isRequired = shape.required.has(name)
-    const nodes = memberNodes(shape, name)
+    const nodes = context.member(shape, name)
     const isPossible = context.fits(shape.names, name) && !nodes.some(({ schema }) => schema === false)
     if (!isPossible && isRequired) return null
     if (isPossible) members.push({ name, nodes, isRequired })
@@ -59,15 +63,15 @@ function kindsOf (context: Context, shape: Shape, members: readonly Member[]): r
   const isOpen = additional === null ? !context.strict && properties.size === 0 && patterns.length === 0 : !additional.some(({ schema }) => schema === false)
   if (!isOpen && patterns.length === 0) return []
   try {
-    let rest: Automaton | null = names.length === 0 ? ANYTHING : unite(context.strings(names))
+    const { languages } = context
     const declared = new Set([...properties.keys(), ...members.map(({ name }) => name)])
-    if (declared.size > 0) rest = difference(rest, ofWords(declared))
+    const rest = languages.without(names.length === 0 ? ANYTHING : languages.union(context.strings(names)), words(declared))
     const kinds: { names: Automaton | null, nodes: All }[] = [{ names: rest, nodes: [] }]
     for (const { language, value } of patterns) {
-      const automaton = automatonOf(language)
+      const automaton = languages.of(language)
       for (const kind of kinds.splice(0)) {
-        kinds.push({ names: difference(kind.names, automaton), nodes: kind.nodes })
-        kinds.push({ names: intersection(kind.names, automaton), nodes: [...kind.nodes, value] })
+        kinds.push({ names: languages.without(kind.names, automaton), nodes: kind.nodes })
+        kinds.push({ names: languages.both(kind.names, automaton), nodes: [...kind.nodes, value] })
       }
     }
     return kinds.flatMap(({ names: some, nodes }) => {
@@ -79,20 +83,6 @@ function kindsOf (context: Context, shape: Shape, members: readonly Member[]): r
     if (!(thrown instanceof TooManyStates)) throw thrown
     throw unsupported(shape.path, 'the names of its members are too many or too complex to allow others besides them. Set additionalProperties to false.')
   }
-}
-
-/** Any of the strings. */
-function unite (shapes: readonly Shape[]): Automaton | null {
-  let none: Automaton | null = ANYTHING
-  for (const shape of shapes) {
-    none = difference(none, shape.values !== null ? wordsOf(shape) : stringsOf(shape))
-  }
-  return difference(ANYTHING, none)
-}
-
-function wordsOf ({ values }: Shape): Automaton | null {
-  const words = values!.filter(value => typeof value === 'string')
-  return words.length === 0 ? null : ofWords(words)
 }
 
 /** How many members beyond the declared ones; optional declared ones would have to be counted as well. */

@@ -53,13 +53,13 @@ class Parser {
   pattern (): Pattern {
     const isAnchored = this.#take('^')
     const lookaheads = isAnchored ? this.#lookaheads() : []
-    const rest = this.#choice()
-    if (this.#at < this.#points.length) throw new RegexRefusal('has a ")" too many')
-    const alternatives = rest.kind === 'choice' ? rest.items : [rest]
-    if (lookaheads.length > 0 && alternatives.length > 1) throw new RegexRefusal('uses lookahead in one of several alternatives; put them into a group')
+    const first = this.#sequence()
     // `^a|b` means `(^a)|b`.
-    const body = isAnchored ? choiceOf([sequenceOf([{ kind: 'start' }, alternatives[0]!]), ...alternatives.slice(1)]) : rest
-    return { body, lookaheads }
+    const items = [isAnchored ? sequenceOf([{ kind: 'start' }, first]) : first]
+    while (this.#take('|')) items.push(this.#sequence())
+    if (this.#at < this.#points.length) throw new RegexRefusal('has a ")" too many')
+    if (lookaheads.length > 0 && items.length > 1) throw new RegexRefusal('uses lookahead in one of several alternatives; put them into a group')
+    return { body: choiceOf(items), lookaheads }
   }
 
   #lookaheads (): Pattern['lookaheads'] {
@@ -85,10 +85,11 @@ class Parser {
   }
 
   #quantified (): Regex {
+    const isAnchor = this.#peek('^') || this.#peek('$')
     const item = this.#term()
     const range = this.#quantifier()
     if (range === null) return item
-    if (item.kind === 'start' || item.kind === 'end') throw new RegexRefusal('repeats an anchor')
+    if (isAnchor) throw new RegexRefusal('repeats an anchor')
     if (this.#quantifier() !== null) throw new RegexRefusal('has one quantifier after another')
     return { kind: 'repeat', item, ...range }
   }

@@ -2,11 +2,9 @@
  * What a schema asks, in one place: the keywords of one schema, or of several that all have to hold. Keywords that
  * ask for alternatives (anyOf, oneOf) are not in it; a schema with them has several shapes.
  */
-import { ANYTHING, fromPattern, intersection, longest, ofLength, TooManyStates, type Automaton } from './automaton.ts'
 import { FORMATS } from './formats.ts'
 import type { Bound } from './number.ts'
 import { below, invalid, unsupported, type Path } from './refusal.ts'
-import { parseRegex, RegexRefusal } from './regex.ts'
 import { isMembers, type Document, type Members, type Node } from './schema.ts'
 
 export type Type = 'null' | 'boolean' | 'number' | 'string' | 'object' | 'array'
@@ -42,10 +40,12 @@ export interface Shape {
   readonly minItems: number
   readonly maxItems: number
   /** Which branch of which oneOf it comes from, by the node's id. */
-  readonly branches: ReadonlyMap<number, number>
+  readonly branches: ReadonlyMap<number, Branch>
   /** Where it was said, for complaints. */
   readonly path: Path
 }
+
+export interface Branch { readonly index: number, readonly path: Path }
 
 /** The texts of a pattern or a format. */
 export interface Language { readonly path: Path, readonly source: string }
@@ -108,7 +108,7 @@ class Reader {
     if (several !== undefined && !Array.isArray(several)) throw invalid(this.#at('enum'), 'an array')
     if (Array.isArray(several) && several.length > MAX_VALUES) throw unsupported(this.#at('enum'), `there are ${several.length} values; at most ${MAX_VALUES} are taken.`)
     if (!Object.hasOwn(this.#schema, 'const')) return several ?? null
-    return several === undefined || several.some(value => isEqual(value, one)) ? [one] : []
+    return several === undefined ? [one] : common([one], several)
   }
 
   numbers (): Pick<Shape, 'least' | 'most' | 'step'> {
@@ -226,7 +226,7 @@ export function both (a: Shape, b: Shape): Shape {
   return {
     types: a.types === null || b.types === null ? a.types ?? b.types : new Set([...a.types].filter(type => b.types!.has(type))),
     isInteger: a.isInteger || b.isInteger,
-    values: a.values === null || b.values === null ? a.values ?? b.values : a.values.filter(value => b.values!.some(other => isEqual(value, other))),
+    values: a.values === null || b.values === null ? a.values ?? b.values : common(a.values, b.values),
     least: tighter(a.least, b.least, 1),
     most: tighter(a.most, b.most, -1),
     step: bothSteps(a, b),
@@ -238,6 +238,11 @@ export function both (a: Shape, b: Shape): Shape {
     branches: new Map([...a.branches, ...b.branches]),
     path: a.path
   }
+}
+
+function common (a: readonly unknown[], b: readonly unknown[]): readonly unknown[] {
+  const keys = new Set(b.map(keyOf))
+  return a.filter(value => keys.has(keyOf(value)))
 }
 
 function bothSteps (a: Shape, b: Shape): Shape['step'] {
@@ -307,48 +312,12 @@ export function isBound (shape: Shape, type: Type): boolean {
   }
 }
 
-const MAX_KNOWN_FORMATS = 64
-/** Automata of formats, which never change: by their pattern. */
-const knownFormats = new Map<string, Automaton | null>()
-
-/** @returns null when no text fits. @throws GatewayError naming the pattern that cannot be honoured */
-export function automatonOf ({ source, path }: Language): Automaton | null {
-  const known = knownFormats.get(source)
-  if (known !== undefined) return known
-  try {
-    const automaton = fromPattern(parseRegex(source))
-    if (path.endsWith('.format') && knownFormats.size < MAX_KNOWN_FORMATS) knownFormats.set(source, automaton)
-    return automaton
-  } catch (thrown) {
-    if (thrown instanceof RegexRefusal) throw unsupported(path, `the pattern ${thrown.message}, which local models cannot be held to.`)
-    throw tooLarge(thrown, path)
-  }
+/** The same for values that JSON Schema takes for equal: members in any order. */
+export function keyOf (value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+  return JSON.stringify(value, (_, member: unknown) => isMembers(member) ? sorted(member) : member)
 }
 
-/** The strings of a shape: all its patterns and formats, and its length. @returns null when there are none */
-export function stringsOf ({ languages, minLength, maxLength, path: shapePath }: Shape): Automaton | null {
-  const path = languages[0]?.path ?? shapePath
-  try {
-    const joined = languages.map(automatonOf).reduce((a, b) => intersection(a, b), ANYTHING)
-    if (joined === null) return null
-    const most = longest(joined) <= maxLength ? Infinity : maxLength
-    return minLength === 0 && most === Infinity ? joined : intersection(joined, ofLength(minLength, most))
-  } catch (thrown) {
-    throw tooLarge(thrown, path)
-  }
-}
-
-function tooLarge (thrown: unknown, path: Path): unknown {
-  if (!(thrown instanceof TooManyStates)) return thrown
-  return unsupported(path, 'with everything else that is asked of the string, it is too complex. Simplify it, or lower minLength and maxLength.')
-}
-
-/** As JSON Schema compares: members in any order. */
-export function isEqual (a: unknown, b: unknown): boolean {
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
-  if (Array.isArray(a) || Array.isArray(b)) {
-    return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((item, i) => isEqual(item, b[i]))
-  }
-  const keys = Object.keys(a)
-  return keys.length === Object.keys(b).length && keys.every(key => Object.hasOwn(b, key) && isEqual((a as Members)[key], (b as Members)[key]))
+function sorted (members: Members): Members {
+  return Object.fromEntries(Object.entries(members).toSorted(([a], [b]) => a < b ? -1 : 1))
 }

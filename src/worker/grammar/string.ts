@@ -1,7 +1,8 @@
 /** Strings as JSON text: any, of a length, or those of an automaton. */
 import { steps, type Automaton } from './automaton.ts'
 import { charsOf, complement, minus, union, type Ranges } from './ranges.ts'
-import { chars, text, type Atom, type Choice, type Rule, type Rules, type Sequence } from './rules.ts'
+import { chars, text, type Atom, type Choice, type Rule, type Sequence } from './gbnf.ts'
+import type { Rules } from './rules.ts'
 
 const LAST_CONTROL = 0x1F
 const ESCAPED = union(charsOf('"\\'), [[0, LAST_CONTROL]])
@@ -14,18 +15,17 @@ const SHORT_POINTS: Ranges = union(...Object.values(SHORT).map((point): Ranges =
 /** Any string of `least` to `most` characters, in whatever way they are escaped. */
 export function plainString (rules: Rules, least: number, most: number): Sequence {
   const count = most === Infinity ? (least === 0 ? 'string' : `string-from-${least}`) : `string-${least}-${most}`
-  return [rules.rule(count, [[text('"'), ...rules.times(anyCharacter(rules), least, most), text('"')]])]
+  return [rules.shared(count, () => [[text('"'), ...rules.times(anyCharacter(rules), least, most), text('"')]])]
 }
 
 /** One character. Half of a surrogate pair can be written, but it is no character and breaks whatever reads it. */
 function anyCharacter (rules: Rules): Rule {
   const hex = chars(HEX)
-  const unit = rules.rule('code-unit', [
+  return rules.shared('char', () => [[chars(RAW)], [text('\\'), chars(charsOf('"\\/bfnrt'))], [text('\\u'), rules.rule('code-unit', [
     [chars(charsOf('0-9A-CEFa-cef')), hex, hex, hex],
     [chars(charsOf('Dd')), chars(charsOf('0-7')), hex, hex],
     [chars(charsOf('Dd')), chars(charsOf('89ABab')), hex, hex, text('\\u'), chars(charsOf('Dd')), chars(charsOf('C-Fc-f')), hex, hex]
-  ])
-  return rules.rule('char', [[chars(RAW)], [text('\\'), chars(charsOf('"\\/bfnrt'))], [text('\\u'), unit]])
+  ])]])
 }
 
 /**
@@ -67,8 +67,8 @@ class StringRules {
     const open = new Set<number>()
     while (stack.length > 0) {
       const state = stack.at(-1)!
-      const targets = this.#finished[state] === undefined ? [...steps(this.#automaton, state)] : []
-      const missing = open.has(state) ? [] : targets.map(([to]) => to).filter(to => this.#finished[to] === undefined && !open.has(to))
+      const targets = this.#finished[state] === undefined ? written(this.#automaton, state) : []
+      const missing = open.has(state) ? [] : targets.map(({ to }) => to).filter(to => this.#finished[to] === undefined && !open.has(to))
       if (missing.length > 0) {
         open.add(state)
         stack.push(...missing)
@@ -81,9 +81,9 @@ class StringRules {
     return this.#finished[0]!
   }
 
-  #finish (state: number, targets: readonly (readonly [number, Ranges])[]): void {
+  #finish (state: number, targets: readonly Target[]): void {
     const choice: Sequence[] = []
-    for (const [to, set] of targets) for (const one of characters(set)) choice.push([...one, ...this.#goOn(to)])
+    for (const { to, by } of targets) for (const one of by) choice.push([...one, ...this.#goOn(to)])
     if (this.#automaton.accepts[state]!) choice.push(this.#end)
     const reserved = this.#reserved.get(state)
     if (reserved !== undefined) {
@@ -106,6 +106,17 @@ class StringRules {
     }
     return [rule]
   }
+}
+
+interface Target { readonly to: number, readonly by: Choice }
+
+/** By automaton and state: those of formats come again and again. */
+const known = new WeakMap<Automaton, Target[][]>()
+
+function written (automaton: Automaton, state: number): readonly Target[] {
+  let states = known.get(automaton)
+  if (states === undefined) known.set(automaton, states = [])
+  return states[state] ??= [...steps(automaton, state)].map(([to, set]) => ({ to, by: characters(set) }))
 }
 
 /** One character of the set, as JSON.stringify writes it. */

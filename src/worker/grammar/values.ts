@@ -1,5 +1,6 @@
 /** Values that are listed one by one, each as JSON.stringify writes it. */
-import { text, type Choice, type Rules, type Sequence } from './rules.ts'
+import { text, type Choice, type Sequence } from './gbnf.ts'
+import type { Rules } from './rules.ts'
 
 /**
  * Values with a common beginning share it: what a model may write next is looked up for each way that is still open,

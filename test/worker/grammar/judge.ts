@@ -8,6 +8,6 @@ addFormats.default(ajv)
 /** @returns what is wrong with the value, null when nothing is */
 export function judge (schema: unknown): (value: unknown) => string | null {
   const validate = ajv.compile(schema as object)
-  ajv.removeSchema(schema as object)
+  if (typeof schema === 'object') ajv.removeSchema(schema as object)
   return value => validate(value) ? null : ajv.errorsText(validate.errors)
 }

@@ -17,7 +17,7 @@ export class Gbnf {
 
   constructor (text: string) {
     for (const line of text.trimEnd().split('\n')) {
-      const [, name, body] = /^([a-zA-Z0-9-]+) ::= (.+)$/.exec(line) ?? []
+      const [, name, body] = /^([a-zA-Z0-9-]+) ::= (.+)$/s.exec(line) ?? []
       if (name === undefined) throw new Error(`no rule: ${line}`)
       if (this.#rules.has(name)) throw new Error(`twice: ${name}`)
       this.#rules.set(name, [])
