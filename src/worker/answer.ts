@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, type ErrorBody } from '../errors.ts'
+import type { TokenLogprob } from './logprobs.ts'
 import type { ToolCall } from './tools/calls.ts'
 
 export interface Usage { readonly promptTokens: number, readonly completionTokens: number, readonly cachedTokens: number }
@@ -18,16 +19,21 @@ export interface Outlet {
 
 /** Where the words and calls of one choice go, in order. */
 export interface ChoiceOutlet {
-  /** @throws GatewayError when the reader takes nothing any more; the others likewise */
-  content (text: string): void
+  /**
+   * @param logprobs of its tokens, if they are wanted
+   * @throws GatewayError when the reader takes nothing any more; the others likewise
+   */
+  content (text: string, logprobs: readonly TokenLogprob[]): void
   call (call: ToolCall): void
   finish (reason: FinishReason): void
 }
 
-export interface Envelope { readonly model: string, readonly fingerprint: string }
+export interface Envelope { readonly model: string, readonly fingerprint: string, readonly hasLogprobs: boolean }
 
 /** Text kept for a reader that does not keep up, before it is given up. */
 const MAX_UNSENT_CHARACTERS = 1024 * 1024
+/** About what one likelihood takes as JSON. */
+const LIKELIHOOD_CHARACTERS = 64
 
 /** One JSON body at the end. */
 export class BodyOutlet implements Outlet {
@@ -42,7 +48,7 @@ export class BodyOutlet implements Outlet {
 
   begin (): void { /* Nothing is sent before the end. */ }
 
-  choice (index: number): ChoiceOutlet { return this.#choices[index] ??= new BodyChoice() }
+  choice (index: number): ChoiceOutlet { return this.#choices[index] ??= new BodyChoice(this.#envelope.hasLogprobs) }
 
   finish (usage: Usage): void {
     sendJson(this.#response, 200, {
@@ -56,9 +62,16 @@ export class BodyOutlet implements Outlet {
 class BodyChoice implements ChoiceOutlet {
   #content = ''
   readonly #calls: ToolCall[] = []
+  readonly #logprobs: TokenLogprob[] | null
   #reason: FinishReason = 'stop'
 
-  content (text: string): void { this.#content += text }
+  constructor (hasLogprobs: boolean) { this.#logprobs = hasLogprobs ? [] : null }
+
+  content (text: string, logprobs: readonly TokenLogprob[]): void {
+    this.#content += text
+    this.#logprobs?.push(...logprobs)
+  }
+
   call (call: ToolCall): void { this.#calls.push(call) }
   finish (reason: FinishReason): void { this.#reason = reason }
 
@@ -69,17 +82,23 @@ class BodyChoice implements ChoiceOutlet {
       refusal: null,
       ...this.#calls.length > 0 && { tool_calls: this.#calls.map(call => ({ ...callHead(), function: call })) }
     }
-    return { message, logprobs: null, finish_reason: this.#reason }
+    return { message, logprobs: logprobsOnTheWire(this.#logprobs), finish_reason: this.#reason }
   }
 }
 
 /** What is sent of a choice at a time. */
-interface Piece { readonly index: number, readonly delta: Readonly<Record<string, unknown>>, readonly reason: FinishReason | null }
+interface Piece {
+  readonly index: number
+  readonly delta: Readonly<Record<string, unknown>>
+  readonly logprobs: readonly TokenLogprob[] | null
+  readonly reason: FinishReason | null
+}
 
 /** Server-sent events. While the reader does not keep up, pieces are gathered and go out later, as fewer events. */
 export class StreamOutlet implements Outlet {
   readonly #response: ServerResponse
   readonly #head: Record<string, unknown>
+  readonly #hasLogprobs: boolean
   readonly #includeUsage: boolean
   readonly #choices: ChoiceOutlet[] = []
   #unsent: Piece[] = []
@@ -88,18 +107,19 @@ export class StreamOutlet implements Outlet {
   constructor (response: ServerResponse, envelope: Envelope, includeUsage: boolean) {
     this.#response = response
     this.#head = head('chat.completion.chunk', envelope)
+    this.#hasLogprobs = envelope.hasLogprobs
     this.#includeUsage = includeUsage
   }
 
   choice (index: number): ChoiceOutlet {
-    return this.#choices[index] ??= new StreamChoice(index, (piece, characters) => { this.#push(piece, characters) })
+    return this.#choices[index] ??= new StreamChoice(index, this.#hasLogprobs, (piece, characters) => { this.#push(piece, characters) })
   }
 
   begin (): void {
     if (this.#response.headersSent) return
     this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
     this.#response.on('drain', () => { this.#send() })
-    for (const index of this.#choices.keys()) this.#write({ index, delta: { role: 'assistant', content: '' }, reason: null })
+    for (const index of this.#choices.keys()) this.#write({ index, delta: { role: 'assistant', content: '' }, logprobs: null, reason: null })
   }
 
   finish (usage: Usage): void {
@@ -130,8 +150,8 @@ export class StreamOutlet implements Outlet {
     for (const piece of unsent) this.#write(piece)
   }
 
-  #write ({ index, delta, reason }: Piece): void {
-    this.#event({ choices: [{ index, delta, logprobs: null, finish_reason: reason }], ...this.#includeUsage && { usage: null } })
+  #write ({ index, delta, logprobs, reason }: Piece): void {
+    this.#event({ choices: [{ index, delta, logprobs: logprobsOnTheWire(logprobs), finish_reason: reason }], ...this.#includeUsage && { usage: null } })
   }
 
   #event (rest: Record<string, unknown>): void {
@@ -144,20 +164,26 @@ function merge (last: Piece | undefined, next: Piece): Piece | null {
   if (last === undefined || last.reason !== null || next.reason !== null) return null
   const [before, after] = [last.delta['content'], next.delta['content']]
   if (typeof before !== 'string' || typeof after !== 'string') return null
-  return { ...next, delta: { content: before + after } }
+  const logprobs = last.logprobs === null || next.logprobs === null ? null : [...last.logprobs, ...next.logprobs]
+  return { ...next, delta: { content: before + after }, logprobs }
 }
 
 class StreamChoice implements ChoiceOutlet {
   readonly #index: number
+  readonly #hasLogprobs: boolean
   readonly #push: (piece: Piece, characters: number) => void
   #calls = 0
 
-  constructor (index: number, push: (piece: Piece, characters: number) => void) {
+  constructor (index: number, hasLogprobs: boolean, push: (piece: Piece, characters: number) => void) {
     this.#index = index
+    this.#hasLogprobs = hasLogprobs
     this.#push = push
   }
 
-  content (text: string): void { this.#say({ content: text }, text.length) }
+  content (text: string, logprobs: readonly TokenLogprob[]): void {
+    const likelihoods = logprobs.reduce((sum, { top_logprobs: top }) => sum + 1 + top.length, 0)
+    this.#say({ content: text }, text.length + likelihoods * LIKELIHOOD_CHARACTERS, this.#hasLogprobs ? logprobs : null)
+  }
 
   call (call: ToolCall): void {
     const index = this.#calls++
@@ -165,9 +191,11 @@ class StreamChoice implements ChoiceOutlet {
     this.#say({ tool_calls: [{ index, function: { arguments: call.arguments } }] }, call.arguments.length)
   }
 
-  finish (reason: FinishReason): void { this.#push({ index: this.#index, delta: {}, reason }, 0) }
+  finish (reason: FinishReason): void { this.#push({ index: this.#index, delta: {}, logprobs: null, reason }, 0) }
 
-  #say (delta: Record<string, unknown>, characters: number): void { this.#push({ index: this.#index, delta, reason: null }, characters) }
+  #say (delta: Record<string, unknown>, characters: number, logprobs: Piece['logprobs'] = null): void {
+    this.#push({ index: this.#index, delta, logprobs, reason: null }, characters)
+  }
 }
 
 function callHead (): { id: string, type: 'function' } {
@@ -196,6 +224,10 @@ export function sendJson (response: ServerResponse, status: number, body: ErrorB
 function head (object: string, { model, fingerprint }: Envelope): Record<string, unknown> {
   const id = `chatcmpl-${randomBytes(12).toString('hex')}`
   return { id, object, created: Math.floor(Date.now() / 1000), model, system_fingerprint: fingerprint }
+}
+
+function logprobsOnTheWire (content: readonly TokenLogprob[] | null): Record<string, unknown> | null {
+  return content === null ? null : { content, refusal: null }
 }
 
 function usageOnTheWire ({ promptTokens, completionTokens, cachedTokens }: Usage): Record<string, unknown> {

@@ -4,7 +4,7 @@
  * work, letting go of cancelled work, cutting caches) happens between two steps, when no computation holds the model.
  */
 import { GatewayError } from '../errors.ts'
-import type { Engine, Sampling, StepItem, StepResult } from './engine.ts'
+import type { Engine, Sampling, Scores, StepItem, StepResult } from './engine.ts'
 import { chooseSlot } from './prefix.ts'
 
 export interface Work {
@@ -15,7 +15,7 @@ export interface Work {
   readonly sampling: Sampling
   readonly maxTokens: number
   /** Called with every token of the answer. Returns false when the answer is complete. */
-  take (token: number): boolean
+  take (token: number, scores?: Scores): boolean
   /** Called once, when the answer is complete, in the order of its tokens. What it throws breaks the answer off. */
   end? (done: Done): void
 }
@@ -278,16 +278,16 @@ export class Batch {
       this.stats.promptTokens += item.tokens.length
     }
     if (job.signal.aborted) { this.#free(slot); return }
-    if (result.token !== null) this.#advance(slot, job, result.token)
+    if (result.token !== null) this.#advance(slot, job, result.token, result.scores)
   }
 
-  #advance (slot: Slot, job: Job, token: number): void {
+  #advance (slot: Slot, job: Job, token: number, scores?: Scores): void {
     try {
       if (this.#engine.isEnd(token)) { this.#finish(slot, job, 'stop'); return }
       job.next = token
       job.generated++
       this.stats.generatedTokens++
-      const wantsMore = job.work.take(token)
+      const wantsMore = job.work.take(token, scores)
       if (!wantsMore) this.#finish(slot, job, 'stop')
       else if (job.generated >= this.#roomOf(job)) this.#finish(slot, job, 'length')
     } catch (thrown) {

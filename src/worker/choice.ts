@@ -1,5 +1,7 @@
 /** One choice of an answer: from the tokens of the model to what the caller sees. */
-import type { ChoiceOutlet, FinishReason } from './answer.ts'
+import type { ChoiceOutlet } from './answer.ts'
+import type { Scores } from './engine.ts'
+import type { TokenLog } from './logprobs.ts'
 import { StopMatcher } from './stop.ts'
 import { TextOfTokens, type Detokenize } from './text.ts'
 import type { CallParser, Part } from './tools/calls.ts'
@@ -11,6 +13,8 @@ export interface ChoiceOptions {
   readonly calls: CallParser | null
   /** More than one call; otherwise the answer ends with the first. */
   readonly isParallel: boolean
+  /** Null when no logprobs are wanted. */
+  readonly log: TokenLog | null
 }
 
 export class Choice {
@@ -19,19 +23,26 @@ export class Choice {
   readonly #stops: StopMatcher
   readonly #isParallel: boolean
   readonly #outlet: ChoiceOutlet
+  readonly #log: TokenLog | null
+  /** In characters of the answer as the model writes it: what is heard, what is understood, and where the content begins that is shown next. */
+  #heard = 0
+  #understood = 0
+  #nextContent = 0
   #hasCalls = false
   #isOver = false
 
-  constructor ({ detokenize, stops, calls, isParallel }: ChoiceOptions, outlet: ChoiceOutlet) {
+  constructor ({ detokenize, stops, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
     this.#text = new TextOfTokens(detokenize)
     this.#calls = calls
     this.#stops = new StopMatcher(stops)
     this.#isParallel = isParallel
+    this.#log = log
     this.#outlet = outlet
   }
 
   /** @returns false when the answer is complete */
-  take (token: number): boolean {
+  take (token: number, scores?: Scores): boolean {
+    if (scores !== undefined) this.#log?.add(token, scores)
     this.#hear(this.#text.push(token))
     return !this.#isOver
   }
@@ -42,13 +53,13 @@ export class Choice {
     if (!this.#isOver) this.#hear(this.#text.flush())
     if (!this.#isOver && this.#calls !== null) this.#say(this.#calls.flush())
     if (!this.#isOver) this.#show(this.#stops.flush())
-    this.#outlet.finish(this.#finishReason(why))
+    this.#outlet.finish(why === 'stop' && this.#hasCalls ? 'tool_calls' : why)
   }
-
-  #finishReason (reason: 'stop' | 'length'): FinishReason { return reason === 'stop' && this.#hasCalls ? 'tool_calls' : reason }
 
   #hear (text: string): void {
     if (text === '') return
+    this.#heard += text.length
+    this.#log?.settle(this.#heard)
     this.#say(this.#calls === null ? [{ kind: 'text', raw: text }] : this.#calls.push(text))
   }
 
@@ -57,11 +68,13 @@ export class Choice {
       if (this.#isOver) return
       if (part.kind === 'text') this.#content(part.raw)
       else if (part.kind === 'calls') this.#call(part)
+      this.#understood += part.raw.length
     }
   }
 
   /** Stop strings are looked for in what the caller sees as content alone, not in markers and calls. */
   #content (text: string): void {
+    if (!this.#stops.isHolding) this.#nextContent = this.#understood
     const found = this.#stops.push(text)
     this.#isOver = found.stopped
     this.#show(found.text)
@@ -75,6 +88,9 @@ export class Choice {
   }
 
   #show (text: string): void {
-    if (text !== '') this.#outlet.content(text)
+    if (text === '') return
+    const end = this.#nextContent + text.length
+    this.#outlet.content(text, this.#log?.take(this.#nextContent, end) ?? [])
+    this.#nextContent = end
   }
 }

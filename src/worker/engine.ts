@@ -37,7 +37,15 @@ export interface StepItem {
   readonly sampling: Sampling | null
 }
 
-export type StepResult = { readonly token: number | null } | { readonly error: unknown }
+export type StepResult = { readonly token: number | null, readonly scores?: Scores } | { readonly error: unknown }
+
+/** Natural logarithms of what the model alone thinks, before temperature and all other settings. */
+export interface Scores {
+  /** Of the token that was chosen. */
+  readonly logprob: number
+  /** The likeliest tokens, likeliest first. */
+  readonly top: readonly (readonly [token: number, logprob: number])[]
+}
 
 /** OpenAI's sampling parameters, and the two extras that local servers have. */
 export interface Sampling {
@@ -54,6 +62,8 @@ export interface Sampling {
   readonly logitBias: ReadonlyMap<number, number>
   /** What the answer is held to, as the engine has compiled it, or null. */
   readonly grammar: CompiledGrammar | null
+  /** How many of the likeliest tokens are told with each token's score; null when no scores are wanted. */
+  readonly topLogprobs: number | null
 }
 
 /** A grammar that the engine has understood. Only the engine looks inside. */
@@ -61,5 +71,5 @@ export interface CompiledGrammar { readonly gbnf: string }
 
 /** The most likely token always. */
 export const GREEDY: Sampling = {
-  temperature: 0, topP: 1, topK: 1, minP: 0, seed: 0, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map(), grammar: null
+  temperature: 0, topP: 1, topK: 1, minP: 0, seed: 0, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map(), grammar: null, topLogprobs: null
 }

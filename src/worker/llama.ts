@@ -4,6 +4,9 @@ import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp'
 import type { CompiledGrammar, Engine, Sampling, StepItem, StepResult } from './engine.ts'
+import { bytesOfPiece } from './bytes.ts'
+import type { Spell } from './logprobs.ts'
+import { ScoredAnswer, type NativeContext, type NativeSampler, type NativeSequence, type ScoredToken } from './scored.ts'
 import type { Vocabulary } from './template.ts'
 
 export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false
@@ -107,11 +110,14 @@ interface LlamaFactory { _create (options: Record<string, unknown>): Promise<Lla
 /** Memory that is never planned for. `getLlama` takes a quarter of the machine's, and no more than this on Linux. */
 const RAM_PADDING_BYTES = 512 * 1024 * 1024
 
-/** Internal of node-llama-cpp 3.22.1; its `LlamaGrammar` and `LlamaGrammarEvaluationState` are thin covers of these. */
-interface GrammarBindings {
+/** Internals of node-llama-cpp 3.22.1; its `LlamaGrammar`, `LlamaGrammarEvaluationState` and `LlamaSampler` are thin covers of these. */
+interface Native { readonly bindings: Bindings, readonly model: NativeModel, readonly context: NativeContext }
+interface Bindings {
   AddonGrammar: new (gbnf: string, options: { addonExports: unknown, rootRuleName: string }) => NativeGrammar
-  AddonGrammarEvaluationState: new (model: unknown, grammar: NativeGrammar) => object
+  AddonGrammarEvaluationState: new (model: NativeModel, grammar: NativeGrammar) => object
+  AddonSampler: new (model: NativeModel) => NativeSampler
 }
+interface NativeModel { getTokenString (token: number): string }
 interface NativeGrammar { isTextCompatible (text: string): boolean }
 
 interface LlamaGrammar extends CompiledGrammar { readonly native: NativeGrammar }
@@ -122,6 +128,7 @@ interface CopyingSequence { _copyStateFromOtherSequence (source: LlamaContextSeq
 interface Lane {
   readonly sequence: LlamaContextSequence
   answer: AsyncGenerator<{ token: Token }, void> | null
+  scored: ScoredAnswer | null
   /** Tokens of the answer so far, for the penalties. */
   said: Token[]
 }
@@ -133,18 +140,26 @@ export class LlamaEngine implements Engine, Vocabulary {
   readonly vocabularySize: number
   /** False when trying it out has shown that it goes wrong. */
   canCopy = true
+  /** Likewise. */
+  canScore = true
   readonly #context: LlamaContext
   readonly #model: LlamaModel
+  readonly #native: Native
   readonly #lanes: readonly Lane[]
+  /** Something whole to stand before a token. */
+  readonly #letter: readonly number[]
 
   constructor (context: LlamaContext, contextTokens: number, vocabularySize: number) {
     this.#context = context
     this.#model = context.model
+    this.#native = nativeOf(context)
     this.slots = context.totalSequences
     this.contextTokens = contextTokens
     this.batchTokens = context.batchSize
     this.vocabularySize = vocabularySize
-    this.#lanes = Array.from({ length: this.slots }, () => ({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, said: [] }))
+    this.#letter = this.tokenize('a')
+    const lane = (): Lane => ({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, scored: null, said: [] })
+    this.#lanes = Array.from({ length: this.slots }, lane)
   }
 
   /** `CPU`, `cuda`, … */
@@ -157,22 +172,33 @@ export class LlamaEngine implements Engine, Vocabulary {
 
   // All items are handed over in one tick. Left to themselves, sequences fall out of step and every batch holds one.
   async step (items: readonly StepItem[]): Promise<readonly StepResult[]> {
-    return Promise.all(items.map(item => this.#compute(item).then(token => ({ token }), error => ({ error }))))
+    return Promise.all(items.map(item => this.#compute(item).catch(error => ({ error }))))
   }
 
-  async #compute ({ slot, tokens, sampling }: StepItem): Promise<number | null> {
+  async #compute ({ slot, tokens, sampling }: StepItem): Promise<StepResult> {
     const lane = this.#lanes[slot]!
     if (sampling === null) {
       await lane.sequence.evaluateWithoutGeneratingNewTokens(tokens as Token[])
-      return null
+      return { token: null }
     }
+    if (sampling.topLogprobs !== null) return this.#score(lane, tokens, sampling, sampling.topLogprobs)
     // The generator appends the token that it gave last by itself.
     lane.answer ??= lane.sequence.evaluateWithMetadata([...tokens] as Token[], {}, this.#options(sampling, lane)) as NonNullable<Lane['answer']>
     const { value } = await lane.answer.next()
     if (value === undefined) throw new Error('The model gave no token.')
     lane.said.push(value.token)
-    return value.token
+    return { token: value.token }
   }
+
+  async #score (lane: Lane, tokens: readonly number[], sampling: Sampling, top: number): Promise<ScoredToken> {
+    lane.scored ??= new ScoredAnswer(lane.sequence as unknown as NativeSequence, this.#native.context, [this.#sampler(), this.#sampler()],
+      this.#options(sampling, lane), top)
+    const scored = await lane.scored.next(tokens)
+    lane.said.push(scored.token as Token)
+    return scored
+  }
+
+  #sampler (): NativeSampler { return new this.#native.bindings.AddonSampler(this.#native.model) }
 
   #options (sampling: Sampling, lane: Lane): SequenceEvaluateOptions {
     const { temperature, topP, topK, minP, seed, frequencyPenalty, presencePenalty, logitBias, grammar } = sampling
@@ -195,20 +221,15 @@ export class LlamaEngine implements Engine, Vocabulary {
    * @throws Error when llama.cpp does not take it
    */
   compileGrammar (gbnf: string): CompiledGrammar {
-    const bindings = this.#bindings
+    const { bindings } = this.#native
     const grammar: LlamaGrammar = { gbnf, native: new bindings.AddonGrammar(gbnf, { addonExports: bindings, rootRuleName: 'root' }) }
     return grammar
   }
 
-  #beginning ({ native }: LlamaGrammar): NonNullable<SequenceEvaluateOptions['grammarEvaluationState']> {
-    const { _model: model } = this.#model as unknown as { _model: unknown }
-    const state = { _llama: this.#model.llama, _state: new this.#bindings.AddonGrammarEvaluationState(model, native) }
+  #beginning (grammar: LlamaGrammar): NonNullable<SequenceEvaluateOptions['grammarEvaluationState']> {
+    const { bindings, model } = this.#native
+    const state = { _llama: this.#model.llama, _state: new bindings.AddonGrammarEvaluationState(model, grammar.native) }
     return state as unknown as NonNullable<SequenceEvaluateOptions['grammarEvaluationState']>
-  }
-
-  get #bindings (): GrammarBindings {
-    const { _bindings: bindings } = this.#model.llama as unknown as { _bindings: GrammarBindings }
-    return bindings
   }
 
   async rewind (slot: number, keep: number): Promise<number> {
@@ -228,6 +249,8 @@ export class LlamaEngine implements Engine, Vocabulary {
     const lane = this.#lanes[slot]!
     void lane.answer?.return()
     lane.answer = null
+    lane.scored?.close()
+    lane.scored = null
     lane.said = []
   }
 
@@ -253,6 +276,20 @@ export class LlamaEngine implements Engine, Vocabulary {
   detokenize (tokens: readonly number[], before: readonly number[]): string {
     return this.#model.detokenize(tokens as Token[], false, before as Token[])
   }
+
+  /** What a token adds to a text, not looking at the bytes before it; its own are exact also where they are no whole character. */
+  readonly spell: Spell = (token, isFirst) => {
+    const text = this.detokenize([token], isFirst ? [] : this.#letter)
+    const bytes = text.includes('\uFFFD') ? bytesOfPiece(this.#native.model.getTokenString(token)) : null
+    return { token: text, bytes: bytes ?? [...Buffer.from(text)] }
+  }
+}
+
+function nativeOf (context: LlamaContext): Native {
+  const { _ctx: native } = context as unknown as { _ctx: NativeContext }
+  const { _model: model } = context.model as unknown as { _model: NativeModel }
+  const { _bindings: bindings } = context.model.llama as unknown as { _bindings: Bindings }
+  return { bindings, model, context: native }
 }
 
 const NEVER_SHIFT = {

@@ -6,6 +6,7 @@ import { GatewayError } from '../errors.ts'
 import { Batch } from './batch.ts'
 import { GREEDY, type CompiledGrammar } from './engine.ts'
 import { loadLlama, type Gpu, type LlamaEngine } from './llama.ts'
+import type { Spell } from './logprobs.ts'
 import { ChatTemplate, type Conversation } from './template.ts'
 import type { Detokenize } from './text.ts'
 import { CallParser } from './tools/calls.ts'
@@ -91,6 +92,15 @@ export class Model {
   readonly detokenize: Detokenize = (tokens, before) => this.#engine.detokenize(tokens, before)
 
   /**
+   * How tokens are spelled in logprobs.
+   * @throws GatewayError `unsupported_value` when there are none
+   */
+  get spell (): Spell {
+    if (this.#engine.canScore) return this.#engine.spell
+    throw new GatewayError('unsupported_value', `${this.name} gives no logprobs here; leave logprobs out.`, { param: 'logprobs' })
+  }
+
+  /**
    * Makes what reads the calls of an answer, and the text that it reads them from.
    * @throws GatewayError `unsupported_value` when the model cannot call tools
    */
@@ -129,13 +139,15 @@ export class Model {
 
   /**
    * Computes one token, so that the first caller does not wait for what is set up lazily, and a broken model is found out.
-   * With a copied prompt it has to be the same one; otherwise prompts are never copied.
+   * What is built on internals of the library is tried, and not used where it goes wrong: with a copied prompt the token
+   * has to be the same one, and scores have to be those of the likeliest one.
    */
   async tryOut (signal: AbortSignal): Promise<void> {
     const prompt = this.prompt(TRIAL)
     const said: number[] = []
     const work = { prompt, isolation: '', sampling: GREEDY, maxTokens: 1, take: (token: number) => said.push(token) > 0 }
     await this.batch.run(work, { signal })
+    await this.#tryScores(prompt, signal)
     if (this.slots < 2) return
     try {
       await this.batch.runAll([work, work], { signal })
@@ -143,6 +155,24 @@ export class Model {
       if (signal.aborted) throw thrown
     }
     this.#engine.canCopy = said.length === 3 && said.every(token => token === said[0])
+  }
+
+  async #tryScores (prompt: readonly number[], signal: AbortSignal): Promise<void> {
+    let isLikeliest = false
+    const sampling = { ...GREEDY, topLogprobs: 2 }
+    try {
+      await this.batch.run({
+        prompt, isolation: '', sampling, maxTokens: 1,
+        take (token, scores) {
+          const [first, second] = scores?.top ?? []
+          isLikeliest = scores !== undefined && scores.logprob <= 0 && first?.[0] === token && first[1] === scores.logprob && second![1] <= first[1]
+          return true
+        }
+      }, { signal })
+    } catch (thrown) {
+      if (signal.aborted) throw thrown
+    }
+    this.#engine.canScore = isLikeliest
   }
 
   #tooLong (tokens: string): GatewayError {

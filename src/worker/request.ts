@@ -30,6 +30,7 @@ type Body = Readonly<Record<string, unknown>>
 const TOP_K = 256
 const MAX_STOPS = 4
 const MAX_CHOICES = 128
+const MAX_TOP_LOGPROBS = 20
 const MAX_STOP_CHARACTERS = 1000
 const MAX_MESSAGES = 10_000
 const MAX_BIASES = 1024
@@ -63,9 +64,6 @@ function refuseUnsupported (body: Body): void {
   if (format !== null && (!isObject(format) || format['type'] !== 'text')) {
     throw unsupported('response_format', 'Local models answer with text only; leave response_format out or set its type to "text".')
   }
-  for (const [name, isAsked] of [['logprobs', boolean(body, 'logprobs') === true], ['top_logprobs', integer(body, 'top_logprobs', 0, 20) !== null]] as const) {
-    if (isAsked) throw unsupported(name, `Local models give no logprobs; leave ${name} out.`)
-  }
   const modalities = list(body, 'modalities') ?? []
   if (modalities.some(modality => modality !== 'text')) throw unsupported('modalities', 'Local models answer with text only.')
 }
@@ -80,8 +78,16 @@ function readSampling (body: Body, vocabularySize: number): Sampling {
     frequencyPenalty: number(body, 'frequency_penalty', -2, 2) ?? 0,
     presencePenalty: number(body, 'presence_penalty', -2, 2) ?? 0,
     logitBias: readLogitBias(body['logit_bias'], vocabularySize),
-    grammar: null
+    grammar: null,
+    topLogprobs: readTopLogprobs(body)
   }
+}
+
+function readTopLogprobs (body: Body): number | null {
+  const top = integer(body, 'top_logprobs', 0, MAX_TOP_LOGPROBS)
+  if (boolean(body, 'logprobs') === true) return top ?? 0
+  if (top !== null) throw invalid('top_logprobs', 'top_logprobs is allowed only when logprobs is true.')
+  return null
 }
 
 /** 0 and -1 mean "all" to other servers. */

@@ -6,6 +6,7 @@ import { BodyOutlet, sendError, sendJson, StreamOutlet } from './answer.ts'
 import type { Work } from './batch.ts'
 import { Choice } from './choice.ts'
 import type { Model } from './load.ts'
+import { TokenLog } from './logprobs.ts'
 import { readRequest, seedOf } from './request.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -81,21 +82,24 @@ async function answer (model: Model, request: IncomingMessage, response: ServerR
   const signal = AbortSignal.any([breakOff, leaving(response)])
   const call = readRequest(parseBody(await readBody(request)), model.vocabularySize)
   const prompt = model.prompt(call.conversation)
-  const envelope = { model: call.model, fingerprint: model.fingerprint }
+  const hasLogprobs = call.sampling.topLogprobs !== null
+  const envelope = { model: call.model, fingerprint: model.fingerprint, hasLogprobs }
   const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
   const caller = call.tools === null ? () => ({ calls: null, detokenize: model.detokenize }) : model.caller(call.tools)
   const grammar = call.tools === null ? null : model.toolGrammar(call.tools)
+  const spell = hasLogprobs ? model.spell : null
   const works = Array.from({ length: call.choices }, (_, index): Work => {
     // A parser of its own for each choice.
-    const choice = new Choice({ ...caller(), stops: call.stops, isParallel: call.tools?.isParallel ?? true }, outlet.choice(index))
+    const log = spell === null ? null : new TokenLog(spell)
+    const choice = new Choice({ ...caller(), stops: call.stops, isParallel: call.tools?.isParallel ?? true, log }, outlet.choice(index))
     return {
       prompt,
       isolation: header(request, 'x-torchgate-isolation'),
       sampling: { ...call.sampling, seed: seedOf(index, call.sampling), grammar },
       maxTokens: call.maxTokens,
-      take (token) {
+      take (token, scores) {
         outlet.begin()
-        return choice.take(token)
+        return choice.take(token, scores)
       },
       end ({ reason }) { choice.end(reason) }
     }

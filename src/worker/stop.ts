@@ -9,6 +9,8 @@ export class StopMatcher {
   /** @param stops none of them empty */
   constructor (stops: readonly string[]) { this.#stops = stops }
 
+  get isHolding (): boolean { return this.#held !== '' }
+
   /** @returns the text that is safe to show, and whether a stop string ended it; nothing may be pushed after that */
   push (text: string): { readonly text: string, readonly stopped: boolean } {
     if (this.#stops.length === 0) return { text, stopped: false }

@@ -6,7 +6,7 @@ import tap, { test } from 'tap'
 import { GatewayError } from '../../src/errors.ts'
 import { BodyOutlet, sendError, StreamOutlet } from '../../src/worker/answer.ts'
 
-const ENVELOPE = { model: 'pilot', fingerprint: 'fp_0' }
+const ENVELOPE = { model: 'pilot', fingerprint: 'fp_0', hasLogprobs: false }
 const USAGE = { promptTokens: 7, completionTokens: 3, cachedTokens: 2 }
 
 let respond: (response: ServerResponse) => void = () => {}
@@ -29,8 +29,8 @@ test('a whole answer is one body with its usage', async t => {
   const response = await arriving(raw => {
     const outlet = new BodyOutlet(raw, ENVELOPE)
     const choice = outlet.choice(0)
-    choice.content('a')
-    choice.content('b')
+    choice.content('a', [])
+    choice.content('b', [])
     choice.finish('stop')
     outlet.finish(USAGE)
   })
@@ -56,7 +56,7 @@ test('a reader that does not keep up gets everything, in fewer events', async t 
   const response = await arriving(raw => {
     const outlet = new StreamOutlet(raw, ENVELOPE, false)
     const choice = outlet.choice(0)
-    for (let i = 0; i < pieces; i++) choice.content(`${i} `)
+    for (let i = 0; i < pieces; i++) choice.content(`${i} `, [])
     raw.once('drain', () => {
       choice.finish('stop')
       outlet.finish(USAGE)
@@ -75,7 +75,7 @@ test('a reader that takes nothing is given up at a megabyte', async t => {
     const piece = 'x'.repeat(1024)
     for (let i = 0; ; i++) {
       try {
-        choice.content(piece)
+        choice.content(piece, [])
       } catch (error) {
         thrown.resolve({ error, pieces: i })
         return
@@ -97,7 +97,7 @@ test('an error before the first byte is a status and a body', async t => {
 test('an error after it is the last event, and there is no [DONE]', async t => {
   const response = await arriving(raw => {
     const outlet = new StreamOutlet(raw, ENVELOPE, false)
-    outlet.choice(0).content('half an ans')
+    outlet.choice(0).content('half an ans', [])
     sendError(raw, new GatewayError('backend_failed', 'The model could not compute this answer.'))
   })
   const events = eventsOf(await text(response))
@@ -127,7 +127,7 @@ test('calls are in the message, with an id of their own each, and without conten
 test('a call in a stream is named once, and only its arguments follow', async t => {
   const events = eventsOf(await text(await arriving(raw => {
     const outlet = new StreamOutlet(raw, ENVELOPE, false)
-    outlet.choice(0).content('Let me see.')
+    outlet.choice(0).content('Let me see.', [])
     for (const call of CALLS) outlet.choice(0).call(call)
     outlet.choice(0).finish('tool_calls')
     outlet.finish(USAGE)
@@ -151,7 +151,7 @@ test('choices of a stream each begin once, and a slow reader gets each of them w
   const response = await arriving(raw => {
     const outlet = new StreamOutlet(raw, ENVELOPE, false)
     const choices = [0, 1].map(index => outlet.choice(index))
-    for (let i = 0; i < pieces; i++) for (const [index, choice] of choices.entries()) choice.content(`${i * 2 + index} `)
+    for (let i = 0; i < pieces; i++) for (const [index, choice] of choices.entries()) choice.content(`${i * 2 + index} `, [])
     raw.once('drain', () => {
       for (const choice of choices) choice.finish('stop')
       outlet.finish(USAGE)

@@ -2,9 +2,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'tap'
 import { GatewayError } from '../../src/errors.ts'
 import { Batch, type Done, type Work } from '../../src/worker/batch.ts'
-import type { Engine, Sampling, StepItem, StepResult } from '../../src/worker/engine.ts'
+import { GREEDY, type Engine, type Sampling, type StepItem, type StepResult } from '../../src/worker/engine.ts'
 
-const SAMPLING: Sampling = { temperature: 1, topP: 1, topK: 40, minP: 0, seed: 1, frequencyPenalty: 0, presencePenalty: 0, logitBias: new Map(), grammar: null }
+const SAMPLING: Sampling = { ...GREEDY, temperature: 1, topK: 40, seed: 1 }
 const END = -1
 
 /** Answers every prompt with 1000, 1001, …; computes a step only when the test says so; checks what it is asked. */

@@ -189,7 +189,8 @@ test('what changes an answer and cannot be done is refused by name', async t => 
   const refused: [Record<string, unknown>, string, string][] = [
     [{ n: 5 }, 'unsupported_value', 'n'],
     [{ n: 0 }, 'invalid_value', 'n'],
-    [{ logprobs: true }, 'unsupported_value', 'logprobs'],
+    [{ top_logprobs: 2 }, 'invalid_value', 'top_logprobs'],
+    [{ logprobs: true, top_logprobs: 21 }, 'invalid_value', 'top_logprobs'],
     [{ response_format: { type: 'json_object' } }, 'unsupported_value', 'response_format'],
     [{ functions: [{ name: 'f' }] }, 'unsupported_value', 'functions'],
     [{ function_call: { name: 'f' } }, 'unsupported_value', 'function_call'],

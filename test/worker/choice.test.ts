@@ -16,7 +16,7 @@ function shown (written: string, options: Partial<ChoiceOptions> = {}, reason: '
     finish: why => { said.push(why) }
   }
   const choice = new Choice({
-    detokenize: tokens => String.fromCodePoint(...tokens), stops: [], calls: new CallParser(HERMES, new Set()), isParallel: true, ...options
+    detokenize: tokens => String.fromCodePoint(...tokens), stops: [], calls: new CallParser(HERMES, new Set()), isParallel: true, log: null, ...options
   }, outlet)
   let taken = 0
   for (const character of written) {

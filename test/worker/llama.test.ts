@@ -75,3 +75,25 @@ test('a sequence beyond its context fails alone, and is good again when it is re
   t.equal(await engine.rewind(0, 0), 0)
   t.strictSame(await engine.step([{ slot: 0, tokens: prompt, sampling: GREEDY }]), [fine])
 })
+
+test('the scores of all tokens make up one, beside an answer without scores', async t => {
+  const prompt = tokensOf(talk({ role: 'user', content: 'What is the capital of France?' }))
+  await Promise.all([engine.rewind(0, 0), engine.rewind(1, 0)])
+  const all = { ...GREEDY, topLogprobs: engine.vocabularySize }
+  const [scored, plain] = await engine.step([{ slot: 0, tokens: prompt, sampling: all }, { slot: 1, tokens: prompt, sampling: GREEDY }])
+  if (!('token' in scored!) || !('token' in plain!)) throw new Error('failed')
+  t.equal(scored.token, plain.token)
+  const { logprob, top } = scored.scores!
+  t.equal(top.length, engine.vocabularySize)
+  t.ok(Math.abs(top.reduce((sum, [, one]) => sum + Math.exp(one), 0) - 1) < 1e-4)
+  t.strictSame(top[0], [scored.token, logprob])
+  for (const slot of [0, 1]) engine.release(slot)
+})
+
+test('each token is spelled in its bytes, also where it is a part of a character', async t => {
+  for (const text of ['Hello there', 'naïve 日本 🙂', ' \n  x']) {
+    const tokens = engine.tokenize(text)
+    t.equal(Buffer.from(tokens.flatMap((token, i) => engine.spell(token, i === 0).bytes)).toString(), text)
+  }
+  t.ok(engine.tokenize('🙂').length > 1, 'which this tokenizer has')
+})
