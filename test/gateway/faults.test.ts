@@ -190,7 +190,7 @@ test('what a backend says of itself stays with us: headers, keys, and counts tha
   bad.says = `${head('application/json', 'set-cookie: session=1\r\nx-request-id: theirs\r\nserver: evil\r\nx-torchgate-target: theirs\r\naccess-control-allow-origin: *\r\nalt-svc: h3=":443"\r\n')}${completion()}`
   const { headers } = await post('alone', false)
   t.same([...headers.keys()].filter(name => !name.startsWith('x-ratelimit-')).toSorted(),
-    ['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'x-request-id', 'x-torchgate-attempts', 'x-torchgate-target', 'x-torchgate-why'])
+    ['connection', 'content-length', 'content-type', 'date', 'keep-alive', 'openai-processing-ms', 'x-request-id', 'x-torchgate-attempts', 'x-torchgate-target', 'x-torchgate-why'])
   t.match(headers.get('x-request-id'), /^req_/)
   t.equal(headers.get('x-torchgate-target'), 'bad/m')
 
