@@ -5,7 +5,7 @@ import { GatewayError, type ErrorBody } from '../errors.ts'
 import type { TokenLogprob } from './logprobs.ts'
 import type { ToolCall } from './tools/calls.ts'
 
-export interface Usage { readonly promptTokens: number, readonly completionTokens: number, readonly cachedTokens: number }
+export interface Usage { readonly promptTokens: number, readonly completionTokens: number, readonly cachedTokens: number, readonly reasoningTokens: number }
 export type FinishReason = 'stop' | 'length' | 'tool_calls'
 
 /** Where one answer goes: its choices, and at the end what it took. */
@@ -24,6 +24,8 @@ export interface ChoiceOutlet {
    * @throws GatewayError when the reader takes nothing any more; the others likewise
    */
   content (text: string, logprobs: readonly TokenLogprob[]): void
+  /** What the model thinks before it speaks. */
+  reasoning (text: string): void
   call (call: ToolCall): void
   finish (reason: FinishReason): void
 }
@@ -61,6 +63,7 @@ export class BodyOutlet implements Outlet {
 
 class BodyChoice implements ChoiceOutlet {
   #content = ''
+  #reasoning = ''
   readonly #calls: ToolCall[] = []
   readonly #logprobs: TokenLogprob[] | null
   #reason: FinishReason = 'stop'
@@ -72,6 +75,7 @@ class BodyChoice implements ChoiceOutlet {
     this.#logprobs?.push(...logprobs)
   }
 
+  reasoning (text: string): void { this.#reasoning += text }
   call (call: ToolCall): void { this.#calls.push(call) }
   finish (reason: FinishReason): void { this.#reason = reason }
 
@@ -80,6 +84,7 @@ class BodyChoice implements ChoiceOutlet {
       role: 'assistant',
       content: this.#content === '' && this.#calls.length > 0 ? null : this.#content,
       refusal: null,
+      ...this.#reasoning !== '' && { reasoning_content: this.#reasoning },
       ...this.#calls.length > 0 && { tool_calls: this.#calls.map(call => ({ ...callHead(), function: call })) }
     }
     return { message, logprobs: logprobsOnTheWire(this.#logprobs), finish_reason: this.#reason }
@@ -159,13 +164,16 @@ export class StreamOutlet implements Outlet {
   }
 }
 
-/** Content after content of the same choice is one piece. @param last of the same choice */
+/** Content after content of the same choice is one piece, reasoning likewise. @param last of the same choice */
 function merge (last: Piece | undefined, next: Piece): Piece | null {
   if (last === undefined || last.reason !== null || next.reason !== null) return null
-  const [before, after] = [last.delta['content'], next.delta['content']]
-  if (typeof before !== 'string' || typeof after !== 'string') return null
-  const logprobs = last.logprobs === null || next.logprobs === null ? null : [...last.logprobs, ...next.logprobs]
-  return { ...next, delta: { content: before + after }, logprobs }
+  for (const name of ['content', 'reasoning_content']) {
+    const [before, after] = [last.delta[name], next.delta[name]]
+    if (typeof before !== 'string' || typeof after !== 'string') continue
+    const logprobs = last.logprobs === null || next.logprobs === null ? null : [...last.logprobs, ...next.logprobs]
+    return { ...next, delta: { [name]: before + after }, logprobs }
+  }
+  return null
 }
 
 class StreamChoice implements ChoiceOutlet {
@@ -184,6 +192,9 @@ class StreamChoice implements ChoiceOutlet {
     const likelihoods = logprobs.reduce((sum, { top_logprobs: top }) => sum + 1 + top.length, 0)
     this.#say({ content: text }, text.length + likelihoods * LIKELIHOOD_CHARACTERS, this.#hasLogprobs ? logprobs : null)
   }
+
+  // Not OpenAI's, but what DeepSeek, vLLM and llama-server send and clients read.
+  reasoning (text: string): void { this.#say({ reasoning_content: text }, text.length) }
 
   call (call: ToolCall): void {
     const index = this.#calls++
@@ -230,12 +241,12 @@ function logprobsOnTheWire (content: readonly TokenLogprob[] | null): Record<str
   return content === null ? null : { content, refusal: null }
 }
 
-function usageOnTheWire ({ promptTokens, completionTokens, cachedTokens }: Usage): Record<string, unknown> {
+function usageOnTheWire ({ promptTokens, completionTokens, cachedTokens, reasoningTokens }: Usage): Record<string, unknown> {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
     prompt_tokens_details: { cached_tokens: cachedTokens },
-    completion_tokens_details: { reasoning_tokens: 0 }
+    completion_tokens_details: { reasoning_tokens: reasoningTokens }
   }
 }

@@ -4,11 +4,13 @@ import type { Scores } from './engine.ts'
 import type { TokenLog } from './logprobs.ts'
 import { StopMatcher } from './stop.ts'
 import { TextOfTokens, type Detokenize } from './text.ts'
+import type { ThoughtPart, ThoughtSplitter } from './thoughts.ts'
 import type { CallParser, Part } from './tools/calls.ts'
 
 export interface ChoiceOptions {
   readonly detokenize: Detokenize
   readonly stops: readonly string[]
+  readonly thoughts: ThoughtSplitter
   /** Null when no tool may be called. */
   readonly calls: CallParser | null
   /** More than one call; otherwise the answer ends with the first. */
@@ -19,6 +21,7 @@ export interface ChoiceOptions {
 
 export class Choice {
   readonly #text: TextOfTokens
+  readonly #thoughts: ThoughtSplitter
   readonly #calls: CallParser | null
   readonly #stops: StopMatcher
   readonly #isParallel: boolean
@@ -28,11 +31,13 @@ export class Choice {
   #heard = 0
   #understood = 0
   #nextContent = 0
+  #reasoningTokens = 0
   #hasCalls = false
   #isOver = false
 
-  constructor ({ detokenize, stops, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
+  constructor ({ detokenize, stops, thoughts, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
     this.#text = new TextOfTokens(detokenize)
+    this.#thoughts = thoughts
     this.#calls = calls
     this.#stops = new StopMatcher(stops)
     this.#isParallel = isParallel
@@ -43,14 +48,20 @@ export class Choice {
   /** @returns false when the answer is complete */
   take (token: number, scores?: Scores): boolean {
     if (scores !== undefined) this.#log?.add(token, scores)
+    const wasThinking = this.#thoughts.isThinking
     this.#hear(this.#text.push(token))
+    if (wasThinking || this.#thoughts.isThinking) this.#reasoningTokens++
     return !this.#isOver
   }
+
+  /** Those that begin and end the thought among them. */
+  get reasoningTokens (): number { return this.#reasoningTokens }
 
   /** @param reason why the model stopped, unless it was stopped here */
   end (reason: 'stop' | 'length'): void {
     const why = this.#isOver ? 'stop' : reason
     if (!this.#isOver) this.#hear(this.#text.flush())
+    if (!this.#isOver) this.#think(this.#thoughts.flush())
     if (!this.#isOver && this.#calls !== null) this.#say(this.#calls.flush())
     if (!this.#isOver) this.#show(this.#stops.flush())
     this.#outlet.finish(why === 'stop' && this.#hasCalls ? 'tool_calls' : why)
@@ -60,7 +71,16 @@ export class Choice {
     if (text === '') return
     this.#heard += text.length
     this.#log?.settle(this.#heard)
-    this.#say(this.#calls === null ? [{ kind: 'text', raw: text }] : this.#calls.push(text))
+    this.#think(this.#thoughts.push(text))
+  }
+
+  #think (parts: readonly ThoughtPart[]): void {
+    for (const { kind, raw } of parts) {
+      if (this.#isOver) return
+      if (kind === 'text') this.#say(this.#calls === null ? [{ kind, raw }] : this.#calls.push(raw))
+      else this.#understood += raw.length
+      if (kind === 'reasoning') this.#outlet.reasoning(raw)
+    }
   }
 
   #say (parts: readonly Part[]): void {
@@ -72,7 +92,7 @@ export class Choice {
     }
   }
 
-  /** Stop strings are looked for in what the caller sees as content alone, not in markers and calls. */
+  /** Stop strings are looked for in what the caller sees as content alone, not in thoughts, markers and calls. */
   #content (text: string): void {
     if (!this.#stops.isHolding) this.#nextContent = this.#understood
     const found = this.#stops.push(text)

@@ -9,6 +9,7 @@ import { loadLlama, type Gpu, type LlamaEngine } from './llama.ts'
 import type { Spell } from './logprobs.ts'
 import { ChatTemplate, type Conversation } from './template.ts'
 import type { Detokenize } from './text.ts'
+import { THOUGHT_MARKERS, thoughtBegunBy, type ThoughtMarker } from './thoughts.ts'
 import { CallParser } from './tools/calls.ts'
 import { familyOf, type Family } from './tools/family.ts'
 import { callsGrammar } from './tools/forced.ts'
@@ -39,6 +40,12 @@ export interface LoadEvents {
 const DIGEST_SHARE = 0.4
 const TRIAL: Conversation = { messages: [{ role: 'user', content: 'Hi' }], tools: null, variables: {} }
 
+export interface Prompt {
+  readonly tokens: readonly number[]
+  /** That the template has begun for the model, or null. */
+  readonly thought: ThoughtMarker | null
+}
+
 /** A loaded model with its tokenizer, its chat template and its scheduler. */
 export class Model {
   readonly name: string
@@ -62,7 +69,7 @@ export class Model {
     const template = head.chatTemplates.get('tool_use') ?? head.chatTemplates.get('default') ?? ''
     this.#family = familyOf(template)
     this.#wantsShortIds = wantsShortIds(template)
-    this.#markers = markersOf(this.#family?.markers ?? [], engine)
+    this.#markers = markersOf([...THOUGHT_MARKERS, ...this.#family?.markers ?? []], engine)
     this.batch = new Batch(engine)
   }
 
@@ -76,7 +83,7 @@ export class Model {
    * The prompt in tokens, with room for one token of answer at least. Nothing is ever cut off.
    * @throws GatewayError `context_length_exceeded`
    */
-  prompt (conversation: Conversation): number[] {
+  prompt (conversation: Conversation): Prompt {
     const { messages } = conversation
     const texts = this.#template.render({ ...conversation, messages: this.#wantsShortIds ? withShortIds(messages) : messages })
     // Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone.
@@ -85,11 +92,11 @@ export class Model {
     if (least >= this.contextTokens) throw this.#tooLong(`at least ${least}`)
     const tokens = this.#template.tokens(texts)
     if (tokens.length >= this.contextTokens) throw this.#tooLong(String(tokens.length))
-    return tokens
+    return { tokens, thought: thoughtBegunBy(texts.at(-1) ?? '') }
   }
 
-  /** Tokens to text that continues `before`. */
-  readonly detokenize: Detokenize = (tokens, before) => this.#engine.detokenize(tokens, before)
+  /** Tokens to text that continues `before`, with the markers of thoughts and calls. */
+  get detokenize (): Detokenize { return showing(this.#markers, (tokens, before) => this.#engine.detokenize(tokens, before)) }
 
   /**
    * How tokens are spelled in logprobs.
@@ -101,14 +108,13 @@ export class Model {
   }
 
   /**
-   * Makes what reads the calls of an answer, and the text that it reads them from.
+   * Makes what reads the calls of an answer.
    * @throws GatewayError `unsupported_value` when the model cannot call tools
    */
-  caller (use: ToolUse): () => { readonly calls: CallParser, readonly detokenize: Detokenize } {
+  caller (use: ToolUse): () => CallParser {
     const family = this.#callingFamily
     const names = new Set(use.offered.map(({ name }) => name))
-    const detokenize = showing(this.#markers, this.detokenize)
-    return () => ({ calls: new CallParser(family, names), detokenize })
+    return () => new CallParser(family, names)
   }
 
   /**
@@ -143,7 +149,7 @@ export class Model {
    * has to be the same one, and scores have to be those of the likeliest one.
    */
   async tryOut (signal: AbortSignal): Promise<void> {
-    const prompt = this.prompt(TRIAL)
+    const { tokens: prompt } = this.prompt(TRIAL)
     const said: number[] = []
     const work = { prompt, isolation: '', sampling: GREEDY, maxTokens: 1, take: (token: number) => said.push(token) > 0 }
     await this.batch.run(work, { signal })

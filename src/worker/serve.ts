@@ -8,6 +8,7 @@ import { Choice } from './choice.ts'
 import type { Model } from './load.ts'
 import { TokenLog } from './logprobs.ts'
 import { readRequest, seedOf } from './request.ts'
+import { ThoughtSplitter } from './thoughts.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 128 * 1024 * 1024
@@ -85,28 +86,37 @@ async function answer (model: Model, request: IncomingMessage, response: ServerR
   const hasLogprobs = call.sampling.topLogprobs !== null
   const envelope = { model: call.model, fingerprint: model.fingerprint, hasLogprobs }
   const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
-  const caller = call.tools === null ? () => ({ calls: null, detokenize: model.detokenize }) : model.caller(call.tools)
+  const caller = call.tools === null ? () => null : model.caller(call.tools)
   const grammar = call.tools === null ? null : model.toolGrammar(call.tools)
   const spell = hasLogprobs ? model.spell : null
-  const works = Array.from({ length: call.choices }, (_, index): Work => {
-    // A parser of its own for each choice.
-    const log = spell === null ? null : new TokenLog(spell)
-    const choice = new Choice({ ...caller(), stops: call.stops, isParallel: call.tools?.isParallel ?? true, log }, outlet.choice(index))
-    return {
-      prompt,
-      isolation: header(request, 'x-torchgate-isolation'),
-      sampling: { ...call.sampling, seed: seedOf(index, call.sampling), grammar },
-      maxTokens: call.maxTokens,
-      take (token, scores) {
-        outlet.begin()
-        return choice.take(token, scores)
-      },
-      end ({ reason }) { choice.end(reason) }
-    }
-  })
+  // An answer that is held to a grammar has no room for thoughts.
+  const thought = grammar === null ? prompt.thought : null
+  const choices = Array.from({ length: call.choices }, (_, index) => new Choice({
+    detokenize: model.detokenize,
+    thoughts: new ThoughtSplitter(thought),
+    calls: caller(),
+    isParallel: call.tools?.isParallel ?? true,
+    stops: call.stops,
+    log: spell === null ? null : new TokenLog(spell)
+  }, outlet.choice(index)))
+  const works = choices.map((choice, index): Work => ({
+    prompt: prompt.tokens,
+    isolation: header(request, 'x-torchgate-isolation'),
+    sampling: { ...call.sampling, seed: seedOf(index, call.sampling), grammar },
+    maxTokens: call.maxTokens,
+    take (token, scores) {
+      outlet.begin()
+      return choice.take(token, scores)
+    },
+    end ({ reason }) { choice.end(reason) }
+  }))
   const done = await model.batch.runAll(works, { signal })
-  const completionTokens = done.reduce((sum, { generatedTokens }) => sum + generatedTokens, 0)
-  outlet.finish({ promptTokens: prompt.length, completionTokens, cachedTokens: done[0]!.cachedTokens })
+  outlet.finish({
+    promptTokens: prompt.tokens.length,
+    completionTokens: done.reduce((sum, { generatedTokens }) => sum + generatedTokens, 0),
+    cachedTokens: done[0]!.cachedTokens,
+    reasoningTokens: choices.reduce((sum, { reasoningTokens }) => sum + reasoningTokens, 0)
+  })
 }
 
 /**

@@ -7,7 +7,7 @@ import { GatewayError } from '../../src/errors.ts'
 import { BodyOutlet, sendError, StreamOutlet } from '../../src/worker/answer.ts'
 
 const ENVELOPE = { model: 'pilot', fingerprint: 'fp_0', hasLogprobs: false }
-const USAGE = { promptTokens: 7, completionTokens: 3, cachedTokens: 2 }
+const USAGE = { promptTokens: 7, completionTokens: 3, cachedTokens: 2, reasoningTokens: 1 }
 
 let respond: (response: ServerResponse) => void = () => {}
 const server = createServer((_, response) => { respond(response) }).listen(0, '127.0.0.1')
@@ -36,7 +36,7 @@ test('a whole answer is one body with its usage', async t => {
   })
   t.match(JSON.parse(await text(response)), {
     object: 'chat.completion', model: 'pilot', choices: [{ message: { content: 'ab' }, finish_reason: 'stop' }],
-    usage: { prompt_tokens: 7, completion_tokens: 3, total_tokens: 10, prompt_tokens_details: { cached_tokens: 2 } }
+    usage: { prompt_tokens: 7, completion_tokens: 3, total_tokens: 10, prompt_tokens_details: { cached_tokens: 2 }, completion_tokens_details: { reasoning_tokens: 1 } }
   })
 })
 
@@ -165,4 +165,37 @@ test('choices of a stream each begin once, and a slow reader gets each of them w
     t.equal(own.at(-1).finish_reason, 'stop')
   }
   t.ok(chunks.length < pieces, `${chunks.length} events`)
+})
+
+test('thoughts have a member of their own, in a body and in a stream', async t => {
+  const write = (outlet: BodyOutlet | StreamOutlet): void => {
+    outlet.choice(0).reasoning('Two and two.')
+    outlet.choice(0).content('Four.', [])
+    outlet.choice(0).finish('stop')
+    outlet.finish(USAGE)
+  }
+  const body = JSON.parse(await text(await arriving(raw => { write(new BodyOutlet(raw, ENVELOPE)) })))
+  t.match(body.choices[0].message, { content: 'Four.', reasoning_content: 'Two and two.' })
+  const events = eventsOf(await text(await arriving(raw => { write(new StreamOutlet(raw, ENVELOPE, false)) })))
+  t.strictSame(events.slice(1, 3).map(event => JSON.parse(event).choices[0].delta), [{ reasoning_content: 'Two and two.' }, { content: 'Four.' }])
+})
+
+test('what a slow reader gets later is still told apart', async t => {
+  const pieces = 5000
+  const response = await arriving(raw => {
+    const outlet = new StreamOutlet(raw, ENVELOPE, false)
+    const choice = outlet.choice(0)
+    for (let i = 0; i < pieces; i++) choice.reasoning(`${i} `)
+    for (let i = 0; i < pieces; i++) choice.content(`${i} `, [])
+    choice.call(CALLS[0]!)
+    raw.once('drain', () => {
+      choice.finish('tool_calls')
+      outlet.finish(USAGE)
+    })
+  })
+  const deltas = eventsOf(await text(response)).slice(0, -1).map(event => JSON.parse(event).choices[0].delta)
+  const expected = Array.from({ length: pieces }, (_, i) => `${i} `).join('')
+  t.equal(deltas.map(delta => delta.reasoning_content ?? '').join(''), expected)
+  t.equal(deltas.map(delta => delta.content ?? '').join(''), expected)
+  t.match(deltas.at(-2), { tool_calls: [{ function: { arguments: CALLS[0]!.arguments } }] })
 })

@@ -255,5 +255,6 @@ test('more calls than a worker takes are told to come back', async t => {
   t.equal(first.headers.get('retry-after'), '1')
   controller.abort()
   await Promise.allSettled(calls)
+  await until(all => all.every(slot => !slot.busy))
   t.match(textOf(await completion(url, { messages: user('Hello!') })), /^Hello/)
 })

@@ -1,0 +1,103 @@
+/** Tells what a model thinks from what it says, in text that arrives in pieces, however it is cut. */
+
+/** All `raw` together, in order, are what was pushed. A gap is a marker, with the space around it. */
+export interface ThoughtPart { readonly kind: 'reasoning' | 'text' | 'gap', readonly raw: string }
+
+/** Qwen 3, DeepSeek R1 and most others; Magistral. */
+const MARKERS = [{ opening: '<think>', closing: '</think>' }, { opening: '[THINK]', closing: '[/THINK]' }] as const
+export type ThoughtMarker = (typeof MARKERS)[number]
+
+/** Texts that may be control tokens of the vocabulary, which otherwise would not be seen. */
+export const THOUGHT_MARKERS: readonly string[] = MARKERS.flatMap(({ opening, closing }) => [opening, closing])
+
+/** @returns the thought that the end of a prompt has begun already, as some templates do */
+export function thoughtBegunBy (prompt: string): ThoughtMarker | null {
+  const end = prompt.slice(-64).trimEnd()
+  return MARKERS.find(({ opening }) => end.endsWith(opening)) ?? null
+}
+
+/** An answer may begin with one thought. Later markers are words. */
+export class ThoughtSplitter {
+  #marker: ThoughtMarker | null
+  #place: 'before' | 'begun' | 'opened' | 'inside' | 'closed' | 'after'
+  #held = ''
+
+  /** @param begun by the prompt */
+  constructor (begun: ThoughtMarker | null) {
+    this.#marker = begun
+    this.#place = begun === null ? 'before' : 'begun'
+  }
+
+  get isThinking (): boolean { return this.#place === 'begun' || this.#place === 'opened' || this.#place === 'inside' }
+
+  push (text: string): ThoughtPart[] {
+    this.#held += text
+    return this.#read(false)
+  }
+
+  /** What was held back, once it is known that nothing follows. */
+  flush (): ThoughtPart[] { return this.#read(true) }
+
+  #read (isEnd: boolean): ThoughtPart[] {
+    const parts: ThoughtPart[] = []
+    while (this.#held !== '') {
+      const part = this.#next(isEnd)
+      if (part === null) break
+      this.#held = this.#held.slice(part.raw.length)
+      if (part.raw !== '') parts.push(part)
+    }
+    return parts
+  }
+
+  /** @returns null when more has to come; a part without `raw` on the way from one place to the next */
+  #next (isEnd: boolean): ThoughtPart | null {
+    if (this.#place === 'before' || this.#place === 'begun') return this.#opening(isEnd)
+    if (this.#place === 'opened') return this.#space('inside')
+    if (this.#place === 'inside') return this.#thought(isEnd)
+    if (this.#place === 'closed') return this.#space('after')
+    return { kind: 'text', raw: this.#held }
+  }
+
+  #space (next: 'inside' | 'after'): ThoughtPart {
+    const space = spaceBefore(this.#held)
+    if (space < this.#held.length) this.#place = next
+    return { kind: 'gap', raw: this.#held.slice(0, space) }
+  }
+
+  /** Behind an opening in the prompt, some models write it once more. */
+  #opening (isEnd: boolean): ThoughtPart | null {
+    const markers = this.#marker === null ? MARKERS : [this.#marker]
+    const space = spaceBefore(this.#held)
+    const said = this.#held.slice(space)
+    const found = markers.find(({ opening }) => said.startsWith(opening))
+    if (found !== undefined) {
+      this.#marker = found
+      this.#place = 'opened'
+      return { kind: 'gap', raw: this.#held.slice(0, space + found.opening.length) }
+    }
+    if (!isEnd && markers.some(({ opening }) => opening.startsWith(said))) return null
+    this.#place = this.#place === 'begun' ? 'opened' : 'after'
+    return { kind: 'gap', raw: '' }
+  }
+
+  #thought (isEnd: boolean): ThoughtPart | null {
+    const { closing } = this.#marker!
+    const at = this.#held.indexOf(closing)
+    if (at === 0 || (at > 0 && this.#held.slice(0, at).trim() === '')) {
+      this.#place = 'closed'
+      return { kind: 'gap', raw: this.#held.slice(0, at + closing.length) }
+    }
+    const safe = at > 0 ? at : isEnd ? this.#held.length : this.#held.length - overlap(this.#held, closing)
+    const length = isEnd && at < 0 ? safe : this.#held.slice(0, safe).trimEnd().length
+    return length === 0 ? null : { kind: 'reasoning', raw: this.#held.slice(0, length) }
+  }
+}
+
+function spaceBefore (text: string): number { return text.length - text.trimStart().length }
+
+/** Characters at the end of `text` that begin `marker`. */
+function overlap (text: string, marker: string): number {
+  let length = Math.min(marker.length - 1, text.length)
+  while (!text.endsWith(marker.slice(0, length))) length--
+  return length
+}
