@@ -22,6 +22,7 @@ import { openSqlite } from './store/sqlite.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
 import { createRecent } from './telemetry/recent.ts'
+import { createBatch } from './usage/batch.ts'
 import { bootstrap, type FirstKeys } from './tenants/administer.ts'
 import { createTenants } from './tenants/directory.ts'
 import { loadPepper } from './tenants/pepper.ts'
@@ -95,8 +96,8 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
   const { createServer, chatRoute, modelsRoute, createAdminServer } = await listeners()
   const { server, drain } = await createServer({ config, tenants, onFailure })
-  const recorders = [metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]
-  await server.register(chatRoute, { services, recorders, onStart: metrics.callStarted })
+  const records = opened.own(createBatch([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
+  await server.register(chatRoute, { services, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
 
   let draining = false

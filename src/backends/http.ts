@@ -19,7 +19,8 @@ const END_GRACE_MS = 1_000
 export interface ExchangeRequest {
   readonly origin: string
   readonly path: string
-  readonly headers: Record<string, string>
+  /** Names and values by turns. */
+  readonly headers: string[]
   readonly body: string
 }
 
@@ -67,6 +68,7 @@ export function exchange (dispatcher: Dispatcher, request: ExchangeRequest, opti
 class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
   readonly name: string
   readonly choices: number
+  place = -1
   readonly #request: ExchangeRequest
   readonly #options: ExchangeOptions
   readonly #resolve: (answer: Answer) => void

@@ -28,7 +28,8 @@ class OpenAIBackend implements Backend {
   readonly #dial: OpenAIBackendOptions['dial']
   readonly #origin: string
   readonly #path: string
-  readonly #headers: Readonly<Record<string, string>>
+  /** Names and values by turns. */
+  readonly #headers: readonly string[]
   readonly #timeouts: ExchangeTimeouts
   readonly #secrets: readonly string[]
   readonly #connections: number
@@ -43,7 +44,7 @@ class OpenAIBackend implements Backend {
     this.#dial = dial
     this.#origin = url.origin
     this.#path = `${url.pathname.replace(/\/+$/, '')}/chat/completions${url.search}`
-    this.#headers = headersOf(config, apiKey)
+    this.#headers = Object.entries(headersOf(config, apiKey)).flat()
     this.#timeouts = config.timeouts
     this.#secrets = apiKey === null ? [] : [apiKey]
     this.#connections = config.connections
@@ -71,7 +72,7 @@ class OpenAIBackend implements Backend {
       const answer = await exchange(dispatcher, {
         origin: this.#origin,
         path: this.#path,
-        headers: { ...this.#headers, 'x-client-request-id': callId },
+        headers: [...this.#headers, 'x-client-request-id', callId],
         body: bodyOf(request)
       }, {
         name: this.name,
@@ -98,7 +99,7 @@ class OpenAIBackend implements Backend {
 }
 
 function headersOf (config: OpenAIBackendConfig, apiKey: string | null): Record<string, string> {
-  const headers: Record<string, string> = { accept: 'application/json, text/event-stream', 'user-agent': 'torchgate' }
+  const headers: Record<string, string> = { 'user-agent': 'torchgate' }
   for (const [key, value] of Object.entries(config.headers)) {
     const name = key.toLowerCase()
     if (RESERVED_HEADERS.has(name)) throw new Error(`Backend ${config.name}: headers.${key}: set by the gateway itself, leave it out.`)

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fastify'
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { Call } from '../pipeline/call.ts'
 import { serveChat, type Services } from '../pipeline/chat.ts'
@@ -21,12 +21,12 @@ declare module 'fastify' {
 /** POST /v1/chat/completions. A call is open from its headers on, so a refused one has its record too. */
 export async function chatRoute (server: FastifyInstance, { services, recorders, onStart }: ChatRouteParts): Promise<void> {
   server.decorateRequest('left', null)
-  const open = async (request: FastifyRequest, reply: FastifyReply) => {
+  const open: onRequestHookHandler = (request, reply, done) => {
     const call = request.call = new Call(request.id, 'chat_completions', recorders)
-    const left = request.left = disconnectSignal(reply.raw)
-    onStart()
     // A caller that leaves while its body is still coming reaches no handler.
-    left.addEventListener('abort', () => { call.end(clientClosed(), 499) }, { once: true })
+    request.left = disconnectSignal(reply.raw, () => { call.end(clientClosed(), 499) })
+    onStart()
+    done()
   }
 
   server.post('/v1/chat/completions', {

@@ -22,12 +22,12 @@ export class HttpOutlet implements Outlet {
   get begun (): boolean { return this.#response.headersSent }
 
   body (bytes: Buffer): void {
-    this.#response.writeHead(200, { ...this.#headers(), 'content-type': 'application/json; charset=utf-8', 'content-length': bytes.length })
+    this.#response.writeHead(200, this.#headers({ 'content-type': 'application/json; charset=utf-8', 'content-length': String(bytes.length) }))
     this.#response.end(bytes)
   }
 
   begin (): void {
-    this.#response.writeHead(200, { ...this.#headers(), 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
+    this.#response.writeHead(200, this.#headers({ 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }))
   }
 
   frame (bytes: Buffer): Promise<void> | undefined {
@@ -44,9 +44,10 @@ export class HttpOutlet implements Outlet {
     this.#response.end(`data: ${JSON.stringify(error.toBody())}\n\n`)
   }
 
-  #headers (): Record<string, string> {
+  #headers (own: Record<string, string>): Record<string, string> {
     const { id, lease, elapsedMs } = this.#call
-    return { 'x-request-id': id, 'openai-processing-ms': String(Math.round(elapsedMs)), ...decisionHeaders(this.#call), ...(lease !== null && rateLimitHeaders(lease)) }
+    const headers = { 'x-request-id': id, 'openai-processing-ms': String(Math.round(elapsedMs)) }
+    return Object.assign(headers, own, decisionHeaders(this.#call), lease === null ? null : rateLimitHeaders(lease))
   }
 
   async #drained (): Promise<void> {

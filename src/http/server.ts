@@ -60,8 +60,8 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
     // After the route's own hooks, which open the call, and before the body is read.
     route.onRequest = [route.onRequest ?? [], check].flat()
   })
-  server.addHook('onRequest', async () => {
-    if (draining) throw new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 })
+  server.addHook('onRequest', (_request, _reply, done) => {
+    done(draining ? new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 }) : undefined)
   })
   return { server, drain: () => { draining = true } }
 }
@@ -79,10 +79,11 @@ async function authenticate (tenants: Tenants, request: FastifyRequest, scope: S
 function acceptJsonOnly (server: FastifyInstance): void {
   server.removeAllContentTypeParsers()
   server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => { done(null, body) })
-  server.addHook('preParsing', async ({ headers }) => {
+  server.addHook('preParsing', ({ headers }, _reply, payload, done) => {
     const charset = /charset\s*=\s*"?([^\s;"]+)/i.exec(headers['content-type'] ?? '')?.[1] ?? 'utf-8'
-    if (!/^utf-?8$/i.test(charset)) throw unsupported('another charset')
-    if (!/^identity$/i.test(headers['content-encoding'] ?? 'identity')) throw unsupported('a compressed body')
+    if (!/^utf-?8$/i.test(charset)) done(unsupported('another charset'))
+    else if (!/^identity$/i.test(headers['content-encoding'] ?? 'identity')) done(unsupported('a compressed body'))
+    else done(null, payload)
   })
 }
 

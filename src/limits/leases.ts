@@ -56,18 +56,30 @@ interface Granted { readonly ask: Ask, readonly home: Home }
 
 const UNLIMITED: Lease = { requests: null, tokens: null, settle: async () => {} }
 
+const MAX_TENANTS = 10_000
+const keysByTenant = new Map<string, Readonly<Record<Resource, string>>>()
+
+/** Names of a tenant's counters, made once. The braces keep the keys of one tenant on one node of a Redis Cluster. */
+function keysOf (tenant: string): Readonly<Record<Resource, string>> {
+  const known = keysByTenant.get(tenant)
+  if (known !== undefined) return known
+  const keys = { requests: `tenant:{${tenant}}:requests`, tokens: `tenant:{${tenant}}:tokens`, concurrency: `tenant:{${tenant}}:concurrency` }
+  if (keysByTenant.size < MAX_TENANTS) keysByTenant.set(tenant, keys)
+  return keys
+}
+
 function asked ({ tenant, limits }: Subject, want: { callId: string, tokens: number }, ttlMs: number): Ask {
   const { requestsPerMinute, tokensPerMinute, concurrency } = limits
-  // The braces keep the keys of one tenant on one node of a Redis Cluster.
+  const keys = keysOf(tenant)
   const perMinute = (resource: Resource, capacity: number | undefined, cost: number): Bucket | null =>
-    capacity === undefined ? null : { key: `tenant:{${tenant}}:${resource}`, capacity, refillPerS: capacity / 60, cost }
+    capacity === undefined ? null : { key: keys[resource], capacity, refillPerS: capacity / 60, cost }
   const requests = perMinute('requests', requestsPerMinute, 1)
   const tokens = perMinute('tokens', tokensPerMinute, want.tokens)
   return {
     requests,
     tokens,
     buckets: [requests, tokens].filter(bucket => bucket !== null),
-    holds: concurrency === undefined ? [] : [{ key: `tenant:{${tenant}}:concurrency`, capacity: concurrency, id: want.callId, ttlMs }]
+    holds: concurrency === undefined ? [] : [{ key: keys.concurrency, capacity: concurrency, id: want.callId, ttlMs }]
   }
 }
 

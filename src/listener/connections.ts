@@ -14,13 +14,27 @@ const LINGER_MS = 1_000
 /** What is no HTTP, or does not come to its end in time, is told so once, and its connection closed. */
 export class Connections {
   /** Requests without a whole answer. More than one where a client sends the next before it has read the last. */
-  readonly #unanswered = new WeakMap<Socket, Set<ServerResponse>>()
+  readonly #unanswered = new WeakMap<Socket, ServerResponse[]>()
 
   add (response: ServerResponse): void {
     const { socket } = response.req
-    const open = this.#unanswered.get(socket) ?? new Set()
-    this.#unanswered.set(socket, open.add(response))
-    response.once('close', () => open.delete(response))
+    const open = this.#unanswered.get(socket)
+    if (open === undefined) this.#unanswered.set(socket, [response])
+    else open.push(response)
+    response.once('close', () => this.#remove(socket, response))
+  }
+
+  /**
+   * Nothing was sent or received for a while. Waiting for a model is no reason to end; bytes that nobody takes are, and a
+   * connection on which nothing is asked.
+   */
+  quiet (socket: Socket): void {
+    if (socket.writableLength > 0 || (this.#unanswered.get(socket)?.length ?? 0) === 0) socket.destroy()
+  }
+
+  #remove (socket: Socket, response: ServerResponse): void {
+    const open = this.#unanswered.get(socket)
+    open?.splice(open.indexOf(response), 1)
   }
 
   refuse (error: NodeJS.ErrnoException, socket: Socket): void {
@@ -33,6 +47,6 @@ export class Connections {
 
   /** Then these bytes follow a good request, and a word about them would be read as a part of its answer. */
   #isAnswering (socket: Socket): boolean {
-    return [...this.#unanswered.get(socket) ?? []].some(response => response.headersSent || response.req.complete)
+    return (this.#unanswered.get(socket) ?? []).some(response => response.headersSent || response.req.complete)
   }
 }

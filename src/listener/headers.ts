@@ -2,10 +2,11 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError } from '../errors.ts'
 
-/** @throws GatewayError `malformed_request`; HTTP/1.0 needs no Host */
-export function assertOneHost ({ rawHeaders, httpVersionMinor }: IncomingMessage): void {
+/** `malformed_request` where there is not one; HTTP/1.0 needs none. */
+export function faultOfHost ({ rawHeaders, httpVersionMinor }: IncomingMessage): GatewayError | undefined {
   const hosts = times(rawHeaders, 'host')
-  if (hosts > 1 || (hosts === 0 && httpVersionMinor > 0)) throw new GatewayError('malformed_request', `Expected one Host header, got ${hosts}.`)
+  if (hosts === 1 || (hosts === 0 && httpVersionMinor === 0)) return undefined
+  return new GatewayError('malformed_request', `Expected one Host header, got ${hosts}.`)
 }
 
 /**

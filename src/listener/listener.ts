@@ -2,11 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type preParsingHookHandler } from 'fastify'
 import type { GatewayError } from '../errors.ts'
 import { Connections } from './connections.ts'
 import { errorHeaders, fromFramework, notFound, type Thrown } from './errors.ts'
-import { assertOneHost } from './headers.ts'
+import { faultOfHost } from './headers.ts'
 
 export interface ListenerOptions {
   readonly bodyLimitBytes: number
@@ -62,13 +62,15 @@ export function createListener (options: ListenerOptions): FastifyInstance {
   // Node drops the headers beyond a number without a word; their bytes are bounded anyway.
   server.server.maxHeadersCount = 0
   server.setErrorHandler((thrown, request, reply) => answer(thrown as Thrown, request, reply))
-  server.addHook('onRequest', async (request, reply) => {
+  server.server.on('timeout', (socket: Socket) => { connections.quiet(socket) })
+  server.addHook('onRequest', (request, reply, done) => {
     connections.add(reply.raw)
-    reply.raw.on('timeout', cutStalled)
     reply.header('x-request-id', request.id)
-    assertOneHost(request.raw)
-    // Here, because the handler of unknown routes runs only when the body has been read.
-    if (request.is404) throw notFound(server, request, options.hint)
+    const fault = faultOfHost(request.raw)
+    // Unknown routes here, because their handler runs only when the body has been read; and a turn later, because what came
+    // with the head may still turn out to be no HTTP.
+    if (fault === undefined && request.is404) setImmediate(() => { done(notFound(server, request, options.hint)) })
+    else done(fault)
   })
   continueLate(server, options.bodyLimitBytes)
   return server
@@ -87,18 +89,14 @@ function timesOf ({ headersTimeoutMs, requestTimeoutMs, maxHeaderBytes }: Listen
   }
 }
 
-/** The connection was quiet for `writeStallMs`. Waiting for a model is no stall; bytes that nobody takes are. */
-function cutStalled (socket: Socket): void {
-  if (socket.writableLength > 0) socket.destroy()
-}
-
 /** `100 Continue` only to a request that is accepted, so that no refused body travels. Other expectations mean nothing here. */
 function continueLate (server: FastifyInstance, bodyLimitBytes: number): void {
   const http: Server = server.server
   http.on('checkContinue', server.routing)
   http.on('checkExpectation', server.routing)
-  const proceed = async ({ headers: { expect, 'content-length': length = '0' } }: FastifyRequest, reply: FastifyReply) => {
-    if (/\b100-continue\b/i.test(expect ?? '') && Number(length) <= bodyLimitBytes) reply.raw.writeContinue()
+  const proceed: preParsingHookHandler = ({ headers: { expect, 'content-length': length = '0' } }, reply, payload, done) => {
+    if (expect !== undefined && /\b100-continue\b/i.test(expect) && Number(length) <= bodyLimitBytes) reply.raw.writeContinue()
+    done(null, payload)
   }
   // Of the route itself: those of the listener come before, and any of them may still refuse.
   server.addHook('onRoute', route => { route.preParsing = [route.preParsing ?? [], proceed].flat() })

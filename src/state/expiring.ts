@@ -15,6 +15,7 @@ export class Expiring<V extends { readonly endsAtMs: number }> {
   delete (key: string): void { this.#entries.delete(key) }
 
   sweep (nowMs: number): void {
+    if (this.#entries.size === 0) return
     for (let looked = 0; looked < LOOKS; looked++) {
       const next = this.#cursor.next()
       if (next.done === true) {

@@ -8,7 +8,7 @@ interface Kept extends Level { readonly endsAtMs: number }
 
 /**
  * Counters of this process alone. Nothing in it waits, so each call is atomic by itself.
- * Buckets that are full again and holds that have expired are forgotten a few at a time, with each call.
+ * Buckets that are full again and holds that have expired are forgotten a few at a time, with each `take`.
  */
 export class MemoryState implements SharedState, Home {
   readonly #now: () => number
@@ -34,7 +34,7 @@ export class MemoryState implements SharedState, Home {
   }
 
   async give (refunds: readonly Refund[], holds: readonly Hold[]): Promise<void> {
-    const nowMs = this.#sweep()
+    const nowMs = this.#now()
     for (const hold of holds) this.#free(hold)
     for (const refund of refunds) {
       this.#setLevel(refund, levelAt(this.#levels.get(refund.key), refund, nowMs) + refund.amount, nowMs)
@@ -42,7 +42,7 @@ export class MemoryState implements SharedState, Home {
   }
 
   async renew (holds: readonly Hold[]): Promise<void> {
-    const nowMs = this.#sweep()
+    const nowMs = this.#now()
     for (const hold of holds) this.#hold(hold, nowMs)
   }
 

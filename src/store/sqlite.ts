@@ -197,7 +197,7 @@ function usageStore (db: DatabaseSync, run: Run): UsageStore {
   // Not INSERT OR IGNORE: that would silently skip a row that breaks any other rule too.
   const insert = db.prepare(`INSERT INTO usage (call_id, started_at, tenant, key_id, model, target, locality, data_class,
     outcome, error_code, attempts, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, estimated, first_token_ms, duration_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (call_id) DO NOTHING`)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (started_at, call_id) DO NOTHING`)
   const totals = db.prepare(`SELECT tenant, model, target, count(*) AS calls, sum(input_tokens) AS inputTokens, sum(output_tokens) AS outputTokens
     FROM usage WHERE started_at >= ? AND started_at < ? AND tenant = coalesce(?, tenant)
     GROUP BY tenant, model, target ORDER BY tenant, model, target`)

@@ -43,11 +43,11 @@ export function createLog ({ level, destination, maxWaitingBytes = MAX_WAITING_B
     formatters: { level: label => ({ level: label }), log: allowed },
     serializers: { err: described },
     hooks: { logMethod: withoutForeignMessage }
-  }, file === null ? destination as DestinationStream : file.stream)
+  }, file ?? destination as DestinationStream)
   file?.reportDrops(dropped => { logger.warn({ dropped }, 'log lines were dropped: the log is read too slowly') })
   return {
     logger,
-    access: accessOn(logger, file?.stream ?? destination as DestinationStream),
+    access: accessOn(logger, file ?? destination as DestinationStream),
     close: async () => {
       const closed = file?.close()
       logger.level = 'silent'
@@ -78,37 +78,62 @@ const CLOSE_MS = 5000
  * Asynchronous: a log that is read slowly must not hold up an answer.
  * When it cannot be written at all, standard error says so once, and lines wait until they can or are dropped.
  */
-class LogFile {
-  readonly stream: ReturnType<typeof pino.destination>
+class LogFile implements DestinationStream {
+  readonly #stream: ReturnType<typeof pino.destination>
+  /** Collected here: sonic-boom would measure all that waits anew for every line. */
+  #lines: string[] = []
+  #length = 0
+  #timer: NodeJS.Timeout | null = null
+  readonly #flush = (): void => { this.#handOver() }
   #dropped = 0
   #report: (dropped: number) => void = () => undefined
   #reportedAt = -Infinity
   #failed = false
+  #isGone = false
   #closing: Promise<void> | null = null
 
   constructor (dest: string | number, maxLength: number) {
-    this.stream = pino.destination({ dest, sync: false, maxLength, minLength: BATCH_BYTES, maxWrite: 2 * BATCH_BYTES, periodicFlush: FLUSH_MS })
-    this.stream.on('drop', () => { this.#dropped++ })
-    this.stream.on('error', (error: NodeJS.ErrnoException) => {
+    // Before the stream's own listener, which writes what it holds.
+    process.once('exit', this.#flush)
+    this.#stream = pino.destination({ dest, sync: false, maxLength, maxWrite: 2 * BATCH_BYTES })
+    this.#stream.on('drop', (data: string) => { this.#dropped += data.split('\n').length - 1 })
+    this.#stream.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#failed) process.stderr.write(`torchgate: the log cannot be written: ${error.code ?? error.name}\n`)
       this.#failed = true
       // At exit it would be tried again for ever.
-      this.stream.flushSync = () => undefined
+      this.#stream.flushSync = () => undefined
     })
+  }
+
+  write (line: string): void {
+    this.#length += line.length
+    if (this.#lines.push(line) === 1) this.#timer = setTimeout(this.#flush, FLUSH_MS).unref()
+    if (this.#length >= BATCH_BYTES) this.#handOver()
+  }
+
+  #handOver (): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    const lines = this.#lines.join('')
+    this.#lines = []
+    this.#length = 0
+    if (lines !== '' && !this.#isGone) this.#stream.write(lines)
   }
 
   /** @param report writes a line; told at most once a second, when something could be written again, and at the end */
   reportDrops (report: (dropped: number) => void): void {
     this.#report = report
-    this.stream.on('write', () => { if (performance.now() - this.#reportedAt > REPORT_MS) this.#tellDrops() })
+    this.#stream.on('write', () => { if (performance.now() - this.#reportedAt > REPORT_MS) this.#tellDrops() })
   }
 
   #tellDrops (): void {
     if (this.#dropped === 0) return
+    this.#handOver()
     const dropped = this.#dropped
     this.#dropped = 0
     this.#reportedAt = performance.now()
     this.#report(dropped)
+    this.#handOver()
     // There was no room for the report either: it is no lost line, the others still are.
     if (this.#dropped > 0) this.#dropped = dropped
   }
@@ -118,16 +143,19 @@ class LogFile {
   }
 
   async #end (): Promise<void> {
+    this.#handOver()
     this.#tellDrops()
+    process.off('exit', this.#flush)
     const { promise: closed, resolve } = Promise.withResolvers<void>()
-    this.stream.once('close', resolve)
-    this.stream.once('error', () => { resolve() })
+    this.#stream.once('close', resolve)
+    this.#stream.once('error', () => { resolve() })
     // Keeps the process: without it Node ends in the middle of closing when a broken stream was the last thing open.
     const timer = setTimeout(resolve, this.#failed ? 0 : CLOSE_MS)
-    this.stream.end()
+    this.#stream.end()
     await closed
     clearTimeout(timer)
-    this.stream.destroy()
+    this.#isGone = true
+    this.#stream.destroy()
   }
 }
 
@@ -146,8 +174,8 @@ const LEVELS: Readonly<Record<Outcome, 'info' | 'warn' | 'error'>> = {
 /** Written out, since JSON.stringify of such an object costs three times as much, for every call. */
 function line (level: string, record: CallRecord): string {
   const { attempts, usage } = record
-  const tried = attempts.slice(0, MAX_ITEMS).map(({ target, error }) => quoted(`${clip(target)}:${error ?? 'ok'}`))
-  return `{"level":"${level}","time":"${new Date().toISOString()}","id":${quoted(record.id)},"tenant":${quoted(record.tenant)}` +
+  const tried = attempts.slice(0, MAX_ITEMS).map(({ target, error }) => `"${escaped(target)}:${error ?? 'ok'}"`)
+  return `{"level":"${level}","time":"${new Date().toISOString()}","id":"${record.id}","tenant":${quoted(record.tenant)}` +
     `,"key":${quoted(record.keyId)},"model":${quoted(record.model)},"target":${quoted(attempts.at(-1)?.target ?? null)}` +
     `,"class":${quoted(record.dataClass)},"outcome":${quoted(record.outcome)},"status":${record.status},"error":${quoted(record.errorCode)}` +
     `,"attempts":${attempts.length},"tried":[${tried.join()}],"input_tokens":${usage?.input ?? null},"output_tokens":${usage?.output ?? null}` +
@@ -155,7 +183,19 @@ function line (level: string, record: CallRecord): string {
 }
 
 function quoted (text: string | null): string {
-  return text === null ? 'null' : JSON.stringify(clip(text))
+  return text === null ? 'null' : `"${escaped(text)}"`
+}
+
+const MAX_ESCAPED = 1000
+const escapedNames = new Map<string, string>()
+
+/** As a JSON string without its quotes. The same few names stand in every line, so they are kept; not all, were there too many. */
+function escaped (name: string): string {
+  const known = escapedNames.get(name)
+  if (known !== undefined) return known
+  const text = JSON.stringify(clip(name)).slice(1, -1)
+  if (escapedNames.size < MAX_ESCAPED) escapedNames.set(name, text)
+  return text
 }
 
 function rounded (ms: number | null): number | null {

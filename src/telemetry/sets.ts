@@ -7,6 +7,10 @@ export interface Entry<Child> { readonly labels: Labels, readonly child: Child }
 /** `values` is null where they are names of this installation. */
 interface Column { readonly label: string, readonly values: ReadonlySet<string> | null }
 
+/** Values of one label to branches of the next; at the end LEAF to the child. */
+type Branch<Child> = Map<string | typeof LEAF, Branch<Child> | Child>
+const LEAF = Symbol('leaf')
+
 /**
  * The label sets of one metric, resolved once each and never more than its row allows: a value outside the table counts
  * as `_other`, and when all places are taken a new combination of names does too, while the other labels keep saying
@@ -19,6 +23,8 @@ export class LabelSets<Child> {
   readonly #create: () => Child
   readonly #folded: (label: string) => void
   readonly #entries = new Map<string, Entry<Child>>()
+  /** The same children by one value after the other: no key has to be put together and hashed for it. */
+  #tree: Branch<Child> = new Map()
   #named = 0
 
   /**
@@ -34,9 +40,9 @@ export class LabelSets<Child> {
   }
 
   at (labels: Labels): Child {
-    let key = ''
-    for (const { label } of this.#columns) key += `${labels[label]}\0`
-    return this.#entries.get(key)?.child ?? this.#miss(labels)
+    let branch: Branch<Child> | undefined = this.#tree
+    for (const { label } of this.#columns) branch = branch?.get(labels[label]!) as Branch<Child> | undefined
+    return branch?.get(LEAF) as Child | undefined ?? this.#miss(labels)
   }
 
   entries (): Iterable<Entry<Child>> {
@@ -45,6 +51,7 @@ export class LabelSets<Child> {
 
   clear (): void {
     this.#entries.clear()
+    this.#tree = new Map()
     this.#named = 0
   }
 
@@ -74,6 +81,17 @@ export class LabelSets<Child> {
     const labels = Object.fromEntries(this.#columns.map(({ label }, column) => [label, values[column]!]))
     const child = this.#create()
     this.#entries.set(key, { labels, child })
+    this.#branchOf(labels).set(LEAF, child)
     return child
+  }
+
+  #branchOf (labels: Labels): Branch<Child> {
+    let branch = this.#tree
+    for (const { label } of this.#columns) {
+      const next = branch.get(labels[label]!) as Branch<Child> | undefined ?? new Map()
+      branch.set(labels[label]!, next)
+      branch = next
+    }
+    return branch
   }
 }

@@ -9,7 +9,8 @@ export class Recent<Value> {
 
   get (key: string): Value | undefined {
     const value = this.#values.get(key)
-    if (value === undefined) return undefined
+    // Who is oldest matters only when places run short.
+    if (value === undefined || this.#values.size < this.#capacity / 2) return value
     this.#values.delete(key)
     this.#values.set(key, value)
     return value

@@ -54,5 +54,5 @@ export interface Attempt {
   error: ErrorCode | null
 }
 
-/** A reader of records. Called once per call, synchronously, and must not throw. */
+/** A reader of records. Called once per call, when it has ended, and must not throw. */
 export interface Recorder { (record: CallRecord): void }

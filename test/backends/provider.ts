@@ -121,7 +121,7 @@ export function asker (provider: Provider, connections = 8) {
   return {
     pool,
     ask: (options: Partial<ExchangeOptions> = {}, body = '{"model":"m","messages":[]}'): Promise<Answer> => exchange(pool, {
-      origin: provider.origin, path: '/v1/chat/completions', headers: { 'content-type': 'application/json' }, body
+      origin: provider.origin, path: '/v1/chat/completions', headers: ['content-type', 'application/json'], body
     }, { name: 'fake', timeouts: PATIENT, signal: new AbortController().signal, stream: true, ...options }),
     close: () => pool.destroy()
   }

@@ -15,7 +15,7 @@ import { openUpstream } from './upstream.ts'
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
 const SECONDS = Number(process.env['BENCH_SECONDS'] ?? 3)
 /** A gateway runs for weeks; what it costs before its code is compiled is another figure. */
-const WARM_UP_SECONDS = 4
+const WARM_UP_SECONDS = 6
 
 const canPin = availableParallelism() > 1 && spawnSync('taskset', ['-c', '0', 'true']).status === 0
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { test } from 'tap'
+import { checksumOf } from '../../src/store/migrations/migrations.ts'
 import { SQLITE_MIGRATIONS } from '../../src/store/migrations/sqlite.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { storeContract } from '../conformance/store.ts'
@@ -69,7 +70,8 @@ test('a failed write names the file and leaves the store usable', async t => {
 })
 
 const [first] = SQLITE_MIGRATIONS as [typeof SQLITE_MIGRATIONS[0] & object]
-const second = { id: 2, name: 'notes', sql: "CREATE TABLE notes (text TEXT) STRICT; INSERT INTO notes VALUES ('kept')" }
+const known = SQLITE_MIGRATIONS
+const next = { id: known.length + 1, name: 'notes', sql: "CREATE TABLE notes (text TEXT) STRICT; INSERT INTO notes VALUES ('kept')" }
 
 test('migrations are numbered without a gap', t => {
   t.strictSame(SQLITE_MIGRATIONS.map(migration => migration.id), SQLITE_MIGRATIONS.map((_, index) => index + 1))
@@ -78,11 +80,11 @@ test('migrations are numbered without a gap', t => {
 
 test('an older file is brought forward once and keeps its rows', async t => {
   const path = join(t.testdir(), 'torchgate.db')
-  const old = openSqlite(path, { migrations: [first] })
+  const old = openSqlite(path)
   await old.keys.insert(keyRow({ id: 'one' }))
   await old.close()
   for (const opening of ['first', 'second']) {
-    const store = openSqlite(path, { migrations: [first, second] })
+    const store = openSqlite(path, { migrations: [...known, next] })
     t.ok(await store.keys.find('one'), `${opening} opening`)
     await store.close()
   }
@@ -91,11 +93,29 @@ test('an older file is brought forward once and keeps its rows', async t => {
   t.equal(db.prepare('SELECT count(*) AS n FROM notes').get()?.['n'], 1)
 })
 
+test('usage of the first version is kept, and a row of it is still counted once', async t => {
+  const path = join(t.testdir(), 'torchgate.db')
+  const old = new DatabaseSync(path)
+  old.exec(`${first.sql}; CREATE TABLE migrations (id INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT`)
+  old.prepare('INSERT INTO migrations VALUES (?, ?, ?, ?)').run(first.id, first.name, checksumOf(first), 0)
+  const row = usageRow({ callId: 'req_old', inputTokens: 7 })
+  old.prepare(`INSERT INTO usage (call_id, started_at, tenant, key_id, model, data_class, outcome, attempts, input_tokens, output_tokens,
+    cached_input_tokens, reasoning_tokens, estimated, duration_ms) VALUES (?, ?, ?, '', ?, '', 'ok', 1, 7, 0, 0, 0, 0, 0)`)
+    .run(row.callId, row.startedAt.getTime(), row.tenant, row.model)
+  old.close()
+  const store = openSqlite(path)
+  t.teardown(() => store.close())
+  await store.usage.append([row])
+  const [total, ...others] = await store.usage.totals({ from: row.startedAt, until: new Date(row.startedAt.getTime() + 1) })
+  t.match(total, { tenant: row.tenant, calls: 1, inputTokens: 7 })
+  t.same(others, [])
+})
+
 test('a file of a newer version is refused and left alone', async t => {
   const path = join(t.testdir(), 'torchgate.db')
-  await openSqlite(path, { migrations: [first, second] }).close()
-  t.throws(() => openSqlite(path), { message: /torchgate\.db.*Migration 2 "notes" was applied by a newer version.*knows 1/ })
-  await openSqlite(path, { migrations: [first, second] }).close()
+  await openSqlite(path, { migrations: [...known, next] }).close()
+  t.throws(() => openSqlite(path), { message: new RegExp(`torchgate\\.db.*Migration ${next.id} "notes" was applied by a newer version.*knows ${known.length}`) })
+  await openSqlite(path, { migrations: [...known, next] }).close()
 })
 
 test('a migration that changed after its release is refused', async t => {
@@ -103,13 +123,13 @@ test('a migration that changed after its release is refused', async t => {
   await openSqlite(path).close()
   const changed = { ...first, sql: first.sql.replace('key_id TEXT NOT NULL', 'key_id TEXT') }
   t.not(changed.sql, first.sql)
-  t.throws(() => openSqlite(path, { migrations: [changed] }), { message: /Migration 1 "keys and usage" was applied with other statements/ })
+  t.throws(() => openSqlite(path, { migrations: [changed, ...known.slice(1)] }), { message: /Migration 1 "keys and usage" was applied with other statements/ })
 })
 
 test('a migration that fails leaves nothing behind', async t => {
   const path = join(t.testdir(), 'torchgate.db')
-  const broken = { id: 2, name: 'broken', sql: 'CREATE TABLE half (a TEXT); INSERT INTO nowhere VALUES (1)' }
-  t.throws(() => openSqlite(path, { migrations: [first, broken] }), { message: /no such table: nowhere/ })
+  const broken = { id: next.id, name: 'broken', sql: 'CREATE TABLE half (a TEXT); INSERT INTO nowhere VALUES (1)' }
+  t.throws(() => openSqlite(path, { migrations: [...known, broken] }), { message: /no such table: nowhere/ })
   const db = new DatabaseSync(path)
   t.strictSame(db.prepare('SELECT name FROM sqlite_schema').all(), [])
   db.close()

@@ -39,7 +39,7 @@ export async function attempt (slot: Slot, call: Call, question: Question): Prom
 }
 
 function ask (slot: Slot, call: Call, { pool, callId, isolation, body, stream, choices, timeouts }: Question): Promise<Answer> {
-  const headers = { 'content-type': 'application/json', 'x-torchgate-isolation': isolation, 'x-request-id': callId }
+  const headers = ['content-type', 'application/json', 'x-torchgate-isolation', isolation, 'x-request-id', callId]
   const { firstTokenMs, answerMs, idleMs } = timeouts
   return exchange(slot.dispatcher, { origin: 'http://worker', path: '/v1/chat/completions', headers, body }, {
     name: `${pool}/${slot.worker}`, timeouts: { firstTokenMs, answerMs, idleMs, totalMs: call.leftMs }, signal: call.signal, stream, choices

