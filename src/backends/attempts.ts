@@ -37,7 +37,7 @@ export class Attempts {
   /** Waits until none is left; when the signal aborts, the rest is cut off with `reason`. */
   async drain (reason: GatewayError, signal?: AbortSignal): Promise<void> {
     if (this.#running.length === 0) return
-    const cutOff = () => { for (const attempt of [...this.#running]) attempt.abort(reason) }
+    const cutOff = () => { for (const attempt of this.#running.slice()) attempt.abort(reason) }
     const empty = new Promise<void>(resolve => { this.#waiting.push(resolve) })
     if (signal?.aborted === true) cutOff()
     signal?.addEventListener('abort', cutOff, { once: true })

@@ -105,9 +105,9 @@ class LogFile implements DestinationStream {
     })
   }
 
-  write (line: string): void {
-    this.#length += line.length
-    if (this.#lines.push(line) === 1) this.#timer = setTimeout(this.#flush, FLUSH_MS).unref()
+  write (text: string): void {
+    this.#length += text.length
+    if (this.#lines.push(text) === 1) this.#timer = setTimeout(this.#flush, FLUSH_MS).unref()
     if (this.#length >= BATCH_BYTES) this.#handOver()
   }
 

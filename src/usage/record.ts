@@ -39,7 +39,8 @@ export interface CallRecord {
   limit: { readonly scope: string, readonly resource: string } | null
 }
 
-export type Endpoint = 'chat_completions'
+export const ENDPOINTS = ['chat_completions', 'messages', 'responses', 'completions', 'embeddings', 'rerank'] as const
+export type Endpoint = (typeof ENDPOINTS)[number]
 
 /** One try of one target. */
 export interface Attempt {

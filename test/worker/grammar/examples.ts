@@ -1,5 +1,11 @@
 /** Schemas as callers send them, each with texts that its grammar allows and texts that it does not. */
-export interface Example { readonly says: string, readonly schema: unknown, readonly strict?: boolean, readonly allows: readonly string[], readonly refuses: readonly string[] }
+export interface Example {
+  readonly says: string
+  readonly schema: unknown
+  readonly strict?: boolean
+  readonly allows: readonly string[]
+  readonly refuses: readonly string[]
+}
 
 const PERSON = { type: 'object', properties: { name: { type: 'string', maxLength: 12 }, age: { type: 'integer', minimum: 0, maximum: 150 } }, required: ['name', 'age'], additionalProperties: false }
 const TREE = {

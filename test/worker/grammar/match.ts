@@ -104,37 +104,41 @@ export class Gbnf {
   }
 
   #refuseLeftRecursion (): void {
+    const empty = this.#emptyRules()
     const done = new Set<string>()
-    const visit = (name: string, open: ReadonlySet<string>): void => {
+    const open = new Set<string>()
+    const visit = (name: string): void => {
       if (open.has(name)) throw new Error(`left recursion: ${name}`)
       if (done.has(name)) return
+      open.add(name)
       for (const sequence of this.#rules.get(name)!) {
         for (const element of sequence) {
           if (!('rule' in element)) break
-          visit(element.rule, new Set([...open, name]))
-          if (!this.#isEmpty(element.rule)) break
+          visit(element.rule)
+          if (!empty.has(element.rule)) break
         }
       }
+      open.delete(name)
       done.add(name)
     }
-    for (const name of this.#rules.keys()) visit(name, new Set())
+    for (const name of this.#rules.keys()) visit(name)
   }
 
-  #isEmpty (name: string, open: readonly string[] = []): boolean {
-    return !open.includes(name) && this.#rules.get(name)!.some(sequence => sequence.every(element => 'rule' in element && this.#isEmpty(element.rule, [...open, name])))
+  #emptyRules (): Set<string> {
+    const empty = new Set<string>()
+    for (let size = -1; size !== empty.size;) {
+      size = empty.size
+      for (const [name, choice] of this.#rules) {
+        if (choice.some(sequence => sequence.every(element => 'rule' in element && empty.has(element.rule)))) empty.add(name)
+      }
+    }
+    return empty
   }
 
   matches (text: string): boolean {
     let places = this.#open([[this.#start()]])
     for (const point of text) {
-      const code = point.codePointAt(0)!
-      const next: Step[][] = []
-      for (const place of places) {
-        const top = place.at(-1)
-        if (top === undefined || !('set' in top.element) || !top.element.set.some(([first, last]) => first <= code && code <= last)) continue
-        next.push(top.next === null ? place.slice(0, -1) : [...place.slice(0, -1), top.next])
-      }
-      places = this.#open(next)
+      places = this.#advance(places, point)
       if (places.length === 0) return false
     }
     return places.some(place => place.length === 0)
@@ -142,22 +146,22 @@ export class Gbnf {
 
   /** How many ways are open at most while the text is read: each costs time with a real vocabulary. */
   widest (text: string): number {
-    let widest = 0
-    for (let end = 0; end <= text.length; end++) widest = Math.max(widest, this.#openAfter(text.slice(0, end)))
+    let places = this.#open([[this.#start()]])
+    let widest = places.length
+    for (const point of text) {
+      places = this.#advance(places, point)
+      widest = Math.max(widest, places.length)
+    }
     return widest
   }
 
-  #openAfter (text: string): number {
-    let places = this.#open([[this.#start()]])
-    for (const point of text) {
-      const code = point.codePointAt(0)!
-      places = this.#open(places.flatMap(place => {
-        const top = place.at(-1)
-        if (top === undefined || !('set' in top.element) || !top.element.set.some(([first, last]) => first <= code && code <= last)) return []
-        return [top.next === null ? place.slice(0, -1) : [...place.slice(0, -1), top.next]]
-      }))
-    }
-    return places.length
+  #advance (places: readonly Step[][], point: string): Step[][] {
+    const code = point.codePointAt(0)!
+    return this.#open(places.flatMap(place => {
+      const top = place.at(-1)
+      if (top === undefined || !('set' in top.element) || !top.element.set.some(([first, last]) => first <= code && code <= last)) return []
+      return [top.next === null ? place.slice(0, -1) : [...place.slice(0, -1), top.next]]
+    }))
   }
 
   #start (): Step { return { element: { rule: 'root' }, next: null } }

@@ -5,7 +5,7 @@ import { Gbnf } from './match.ts'
 
 const grammarOf = (schema: object): Gbnf => new Gbnf(compileSchema(schema).grammar)
 
-test('integers are held to their bounds exactly', async t => {
+test('integers are held to their bounds exactly', async () => {
   const bound = fc.oneof(fc.integer({ min: -130, max: 130 }), fc.integer({ min: -100_000, max: 100_000 }), fc.maxSafeInteger())
   fc.assert(fc.property(fc.option(bound), fc.option(bound), fc.boolean(), (a, b, isExclusive) => {
     const [low, high] = a !== null && b !== null && a > b ? [b, a] : [a, b]
@@ -23,7 +23,7 @@ test('integers are held to their bounds exactly', async t => {
   }), { numRuns: 150 })
 })
 
-test('numbers are held to their bounds exactly, up to fifteen digits', async t => {
+test('numbers are held to their bounds exactly, up to fifteen digits', async () => {
   const bound = fc.tuple(fc.integer({ min: -9999, max: 9999 }), fc.constantFrom(1, 10, 100, 1000)).map(([value, scale]) => value / scale)
   fc.assert(fc.property(fc.option(bound), fc.option(bound), fc.boolean(), fc.boolean(), (a, b, excludesLow, excludesHigh) => {
     const [low, high] = a !== null && b !== null && a > b ? [b, a] : [a, b]

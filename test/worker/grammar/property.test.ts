@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { test } from 'tap'
 import { compileSchema, jsonObjectGrammar } from '../../../src/worker/grammar/compile.ts'
-import { judge } from './judge.ts'
+import { judge, parse } from './judge.ts'
 import { Gbnf } from './match.ts'
-import { documents, drawFrom } from './schemas.ts'
+import { CHARACTERS, documents, drawFrom } from './schemas.ts'
 
 /** 1e308 and more is left to chance by the grammar, so as not to end beyond what is finite. */
 const isUsual = (value: unknown): boolean => !/e\+308/.test(JSON.stringify(value))
-const objects = fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue({ maxDepth: 4 })).filter(isUsual)
-const RUNS = 250
+const objects = fc.dictionary(fc.string({ unit: fc.constantFrom(...CHARACTERS) }), fc.jsonValue({ maxDepth: 4 })).filter(isUsual)
+const RUNS = 160
 const TEXTS = 4
 
 test('whatever the grammar of a schema allows is JSON that the schema allows', async t => {
@@ -19,7 +19,7 @@ test('whatever the grammar of a schema allows is JSON that the schema allows', a
     const draw = drawFrom(seed)
     for (let i = 0; i < TEXTS; i++) {
       const text = grammar.wander(draw, 40 * (i + 1))
-      const complaint = wrong(JSON.parse(text))
+      const complaint = wrong(parse(text))
       if (complaint !== null) throw new Error(`${text}\n${complaint}`)
       texts++
     }
@@ -36,7 +36,7 @@ test('whatever a schema allows, written in the order of the schema, is what its 
     for (let i = 0; i < TEXTS; i++) {
       const text = make(draw)
       if (text === null) continue
-      const complaint = wrong(JSON.parse(text))
+      const complaint = wrong(parse(text))
       if (complaint !== null) throw new Error(`the test is wrong: ${text}\n${complaint}`)
       if (!grammar.matches(text)) throw new Error(`not allowed: ${text}`)
       texts++
@@ -49,7 +49,7 @@ test('any JSON object is allowed where no schema says more, and nothing else is'
   const grammar = new Gbnf(jsonObjectGrammar().grammar)
   fc.assert(fc.property(objects, value => grammar.matches(JSON.stringify(value))), { numRuns: 100 })
   fc.assert(fc.property(fc.nat(), seed => {
-    const value: unknown = JSON.parse(grammar.wander(drawFrom(seed), 100))
+    const value: unknown = parse(grammar.wander(drawFrom(seed), 100))
     return typeof value === 'object' && value !== null && !Array.isArray(value)
   }), { numRuns: 200 })
   for (const text of ['', '[]', 'null', '"a"', '{', '{} ', ' {}', '{"a":1,}', '{"a":01}', '{"a":.5}', '{"a":"\n"}', '{a:1}', '{"a":"\\ud800"}', '{"a":1}{}']) {
