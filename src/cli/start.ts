@@ -10,9 +10,9 @@ import { welcome } from './welcome.ts'
  * What a person reads goes to standard error; standard output has the log and nothing else.
  * @returns the exit code
  */
-export function start (options: ConfigurationOptions, env: NodeJS.ProcessEnv): Promise<number> {
-  const stopping = stopSignal()
-  return reported(async () => {
+export async function start (options: ConfigurationOptions, env: NodeJS.ProcessEnv): Promise<number> {
+  const { signal: stopping, exitCode } = stopSignal()
+  const code = await reported(async () => {
     const loaded = configurationFor(options, env)
     for (const warning of loaded.warnings) say(problemLine(warning))
     assertSurroundings(loaded, env)
@@ -25,6 +25,7 @@ export function start (options: ConfigurationOptions, env: NodeJS.ProcessEnv): P
     await aborted(stopping)
     await gateway.close()
   })
+  return Math.max(code, exitCode())
 }
 
 /** The gateway keeps running when a model cannot be loaded: other targets answer, and the pool tries again. */

@@ -8,7 +8,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Test } from 'tap'
 
 export const ROOT = join(import.meta.dirname, '../..')
-const MAIN = join(ROOT, 'src/main.ts')
+export const MAIN = join(ROOT, 'src/main.ts')
 const PATIENCE_MS = 30_000
 
 /** For `t.test(name, { skip: withoutCurl })`: a developer's machine may have none, CI has to. */

@@ -6,7 +6,7 @@ import OpenAI from 'openai'
 import { test, type Test } from 'tap'
 import { ask, eventually, readAll } from '../gateway/harness.ts'
 import { startProvider, type Provider } from '../gateway/provider.ts'
-import { Command, isReady, nobodyOf, openFolder, processesOf, start, workersOf, type Started } from './command.ts'
+import { Command, isReady, MAIN, nobodyOf, openFolder, processesOf, start, workersOf, type Started } from './command.ts'
 
 const limits = { timeout: 60_000 }
 
@@ -127,4 +127,22 @@ test('whoever reads its output may leave: it goes on, and still stops with exit 
   command.kill('SIGTERM')
   t.same(await command.exit, { code: 0, signal: null })
   t.same(processesOf(folder), [])
+})
+
+test('an exception that nobody caught: running streams end whole, the exit code is 70, and its message is not shown', limits, async t => {
+  const folder = openFolder(t)
+  const provider = await startProvider(t)
+  const fault = "process.on('SIGUSR2', () => { throw new TypeError('sec' + 'ret') })"
+  const started = await start(t, folder, [], {
+    env: { OPENAI_API_KEY: 'k', OPENAI_BASE_URL: provider.url },
+    program: [process.execPath, '--import', `data:text/javascript,${encodeURIComponent(fault)}`, MAIN]
+  })
+  await isReady(started.command)
+  const client = new OpenAI({ apiKey: started.key, baseURL: `${started.url}/v1`, maxRetries: 0 })
+  const { whole, ended } = await slowStream({ ...started, folder, provider, client }, 1_000)
+  started.command.kill('SIGUSR2')
+  await started.command.says(/a fault of the program: TypeError\n\s+at .*\n(.*\n)*.*ending with code 70/)
+  t.match(await ended, { text: whole, finish: 'stop' })
+  t.same(await started.command.exit, { code: 70, signal: null })
+  t.notMatch(started.command.stderr + started.command.stdout, /secret/)
 })
