@@ -25,6 +25,12 @@ export interface GgufHead {
   readonly longestTokenBytes: number
   /** Files this model is split into; 1 when it is whole. */
   readonly splits: number
+  /** How vectors of tokens become one of a text, as llama.cpp numbers it; null when the file does not say, as of models that write. */
+  readonly pooling: number | null
+  /** Size of the file. */
+  readonly fileBytes: number
+  /** What one token of context costs in a KV cache of 16 bits, at most; null when the file does not say. */
+  readonly cacheBytesPerToken: number | null
 }
 
 const MAGIC = 0x46554747 // 'GGUF', little-endian
@@ -35,6 +41,8 @@ const MAX_HEAD_BYTES = 64 * 1024 * 1024
 const MAX_ARRAY_DEPTH = 4
 const MAX_DIMENSIONS = 8
 const PIECE_BYTES = 256 * 1024
+/** Of one number in the KV cache. */
+const CACHE_BYTES = 2
 
 const STRING = 8
 const ARRAY = 9
@@ -67,7 +75,7 @@ function readHead (cursor: Cursor): GgufHead {
     facts.add(key, readValue(cursor, cursor.u32(), key))
   }
   const parameters = readTensorTable(cursor, tensors, facts.number('general.alignment') || 32)
-  return facts.toHead(version, parameters)
+  return facts.toHead(version, parameters, cursor.size)
 }
 
 function readVersion (cursor: Cursor): number {
@@ -144,7 +152,7 @@ class Facts {
     return typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : null
   }
 
-  toHead (version: number, parameters: number): GgufHead {
+  toHead (version: number, parameters: number, fileBytes: number): GgufHead {
     const architecture = this.text('general.architecture')
     if (architecture === null) throw new Error('general.architecture is missing.')
     const tokens = this.#values.get('tokenizer.ggml.tokens')
@@ -160,8 +168,23 @@ class Facts {
       chatTemplates: this.#chatTemplates(),
       vocabularySize: shape.length,
       longestTokenBytes: shape.longestBytes,
-      splits: this.number('split.count') || 1
+      splits: this.number('split.count') || 1,
+      pooling: this.number(`${architecture}.pooling_type`),
+      fileBytes,
+      cacheBytesPerToken: this.#cacheBytesPerToken(architecture)
     }
+  }
+
+  /** Keys and values of every layer. Where layers differ, the file has a list: then each counts as if no heads shared a key. */
+  #cacheBytesPerToken (architecture: string): number | null {
+    const of = (key: string) => this.number(`${architecture}.${key}`)
+    const layers = of('block_count')
+    const heads = of('attention.head_count')
+    const width = of('embedding_length')
+    if (layers === null || heads === null || heads === 0 || width === null) return null
+    const keyWidth = of('attention.key_length') ?? width / heads
+    const valueWidth = of('attention.value_length') ?? width / heads
+    return Math.ceil(layers * (of('attention.head_count_kv') ?? heads) * (keyWidth + valueWidth) * CACHE_BYTES)
   }
 
   #chatTemplates (): Map<string, string> {
