@@ -94,10 +94,10 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     dispatch: tryTargets(backends)
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
-  const { createServer, chatRoute, modelsRoute, createAdminServer } = await listeners()
+  const { createServer, callRoutes, modelsRoute, createAdminServer } = await listeners()
   const { server, drain } = await createServer({ config, tenants, onFailure })
   const records = opened.own(createBatch([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
-  await server.register(chatRoute, { services, recorders: [records.record], onStart: metrics.callStarted })
+  await server.register(callRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
 
   let draining = false
@@ -148,9 +148,9 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
 
 /** Loaded while the workers start: on a small machine this takes as long as their models. */
 async function listeners () {
-  const [{ createServer }, { chatRoute }, { modelsRoute }, { createAdminServer }] =
-    await Promise.all([import('./http/server.ts'), import('./http/chat.ts'), import('./http/models.ts'), import('./admin/server.ts')])
-  return { createServer, chatRoute, modelsRoute, createAdminServer }
+  const [{ createServer }, { callRoutes }, { modelsRoute }, { createAdminServer }] =
+    await Promise.all([import('./http/server.ts'), import('./http/calls.ts'), import('./http/models.ts'), import('./admin/server.ts')])
+  return { createServer, callRoutes, modelsRoute, createAdminServer }
 }
 
 /** What has been opened, in order; closed in the opposite one, each even when another fails. */

@@ -1,22 +1,27 @@
 import type { ServerResponse } from 'node:http'
 import { once } from 'node:events'
 import type { Call } from '../pipeline/call.ts'
-import type { Outlet } from '../pipeline/chat.ts'
 import type { GatewayError } from '../errors.ts'
 import { rateLimitHeaders } from '../limits/headers.ts'
 import { decisionHeaders } from './decision.ts'
+import type { CallerOutlet } from './dialect.ts'
 
 /** The answer of one call as HTTP. Written straight to the socket: the bytes are the backend's own. */
-export class HttpOutlet implements Outlet {
+export class HttpOutlet implements CallerOutlet {
   readonly #response: ServerResponse
   readonly #call: Call
   readonly #signal: AbortSignal
+  readonly #dialectHeaders: (callId: string) => Readonly<Record<string, string>>
 
-  /** @param signal aborts when the caller has left, or was cut off because it takes nothing (listener/listener.ts) */
-  constructor (response: ServerResponse, call: Call, signal: AbortSignal) {
+  /**
+   * @param signal aborts when the caller has left, or was cut off because it takes nothing (listener/listener.ts)
+   * @param headers those of the caller's dialect
+   */
+  constructor (response: ServerResponse, call: Call, signal: AbortSignal, headers: (callId: string) => Readonly<Record<string, string>>) {
     this.#response = response
     this.#call = call
     this.#signal = signal
+    this.#dialectHeaders = headers
   }
 
   get begun (): boolean { return this.#response.headersSent }
@@ -40,14 +45,19 @@ export class HttpOutlet implements Outlet {
 
   /** The status is spent, so the failure goes into the stream, where the SDKs raise it; there is no [DONE] after it. */
   fail (error: GatewayError): void {
+    this.endWith(`data: ${JSON.stringify(error.toBody())}\n\n`)
+  }
+
+  /** The last words of a stream that broke off. */
+  endWith (events: string): void {
     if (this.#response.destroyed || this.#response.writableEnded) return
-    this.#response.end(`data: ${JSON.stringify(error.toBody())}\n\n`)
+    this.#response.end(events)
   }
 
   #headers (own: Record<string, string>): Record<string, string> {
     const { id, lease, elapsedMs } = this.#call
     const headers = { 'x-request-id': id, 'openai-processing-ms': String(Math.round(elapsedMs)) }
-    return Object.assign(headers, own, decisionHeaders(this.#call), lease === null ? null : rateLimitHeaders(lease))
+    return Object.assign(headers, own, this.#dialectHeaders(id), decisionHeaders(this.#call), lease === null ? null : rateLimitHeaders(lease))
   }
 
   async #drained (): Promise<void> {

@@ -41,7 +41,7 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
     onError: async (error, request) => {
       const shown = isStranger(request) && error.status < 500 ? await floodChecked(error, request, countFailure) : error
       if (shown.code === 'too_many_failures' && request.call) request.call.record.limit = { scope: 'ip', resource: 'requests' }
-      request.call?.end(shown, shown.status)
+      request.call?.end(shown)
       return shown
     },
     errorHeadersOf: ({ call }) => call === null || call === undefined ? {} : decisionHeaders(call)

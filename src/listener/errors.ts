@@ -1,10 +1,29 @@
-/** What a listener says when a request gets no answer. Every error has the shape of OpenAI's, so that one client reads all. */
+/** What a listener says when a request gets no answer. Errors have the shape of OpenAI's, unless the route speaks another dialect. */
 import type { FastifyError, FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { rateLimitHeaders, retryHeaders } from '../limits/headers.ts'
 import { RateLimited } from '../limits/leases.ts'
 
 export type Thrown = FastifyError | GatewayError
+
+/** How a route tells what went wrong. */
+export interface ErrorDialect {
+  status (error: GatewayError): number
+  body (error: GatewayError, requestId: string): object
+  /** On answers too: the id under names of its own. */
+  headers (requestId: string): Readonly<Record<string, string>>
+}
+
+/** Where a route says nothing else. */
+export const OPENAI_ERRORS: ErrorDialect = {
+  status: error => error.status,
+  body: error => error.toBody(),
+  headers: () => ({})
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig { errors?: ErrorDialect }
+}
 
 const FRAMEWORK: Readonly<Record<string, () => GatewayError>> = {
   FST_ERR_CTP_BODY_TOO_LARGE: () => new GatewayError('request_too_large', 'The body is larger than this listener accepts.'),

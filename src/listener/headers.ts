@@ -10,10 +10,21 @@ export function faultOfHost ({ rawHeaders, httpVersionMinor }: IncomingMessage):
 }
 
 /**
- * The key in `Authorization: Bearer`; undefined or empty when there is none.
- * @throws GatewayError `invalid_api_key` for another scheme and for a second Authorization header
+ * The key in `Authorization: Bearer`, or in `x-api-key` as Anthropic's clients send it; undefined or empty when there is none.
+ * @throws GatewayError `invalid_api_key` for another scheme, for several headers of one kind and for two different keys
  */
-export function credentialOf ({ rawHeaders, headers: { authorization } }: IncomingMessage): string | undefined {
+export function credentialOf (message: IncomingMessage): string | undefined {
+  const bearer = bearerOf(message)
+  const { rawHeaders, headers: { 'x-api-key': header } } = message
+  if (header === undefined) return bearer
+  if (times(rawHeaders, 'x-api-key') > 1) throw new GatewayError('invalid_api_key', 'Expected one x-api-key header, got several.')
+  const key = (header as string).trim()
+  if (bearer === undefined || bearer === '' || bearer === key) return key
+  if (key === '') return bearer
+  throw new GatewayError('invalid_api_key', 'Authorization and x-api-key hold different keys; send one of them.')
+}
+
+function bearerOf ({ rawHeaders, headers: { authorization } }: IncomingMessage): string | undefined {
   if (authorization === undefined) return undefined
   if (times(rawHeaders, 'authorization') > 1) throw new GatewayError('invalid_api_key', 'Expected one Authorization header, got several.')
   const bearer = /^bearer(?: +(\S*))?$/i.exec(authorization)

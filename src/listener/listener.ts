@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest, type preParsingHookHandler } from 'fastify'
+import Fastify, { type FastifyContextConfig, type FastifyInstance, type FastifyReply, type FastifyRequest, type preParsingHookHandler } from 'fastify'
 import type { GatewayError } from '../errors.ts'
 import { Connections } from './connections.ts'
-import { errorHeaders, fromFramework, notFound, type Thrown } from './errors.ts'
+import { errorHeaders, fromFramework, notFound, OPENAI_ERRORS, type Thrown } from './errors.ts'
 import { faultOfHost } from './headers.ts'
 
 export interface ListenerOptions {
@@ -107,7 +107,10 @@ async function answerError (thrown: Thrown, request: FastifyRequest, reply: Fast
   const known = fromFramework(thrown)
   const error = onError === undefined ? known : await onError(known, request)
   if (error.code === 'internal_error') onFailure(error, request.id)
-  return await reply.code(error.status).headers({ ...errorHeadersOf?.(request), ...errorHeaders(error, request.id) }).send(error.toBody())
+  // No route is known yet where the path cannot even be read.
+  const told = (request.routeOptions?.config as FastifyContextConfig | undefined)?.errors ?? OPENAI_ERRORS
+  const headers = { ...errorHeadersOf?.(request), ...errorHeaders(error, request.id), ...told.headers(request.id) }
+  return await reply.code(told.status(error)).headers(headers).send(told.body(error, request.id))
 }
 
 const ID_BYTES = 12

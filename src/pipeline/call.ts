@@ -12,6 +12,7 @@ export class Call {
   readonly record: CallRecord
   readonly #startedMs = performance.now()
   readonly #recorders: readonly Recorder[]
+  readonly #statusOf: (error: GatewayError) => number
   /** What was decided, in one line, and which target answers; null before. */
   why: string | null = null
   target: Candidate | null = null
@@ -20,9 +21,11 @@ export class Call {
   #lease: Lease | null = null
   #ended = false
 
-  constructor (id: string, endpoint: Endpoint, recorders: readonly Recorder[]) {
+  /** @param statusOf what the caller's dialect answers to an error */
+  constructor (id: string, endpoint: Endpoint, recorders: readonly Recorder[], statusOf = (error: GatewayError): number => error.status) {
     this.id = id
     this.#recorders = recorders
+    this.#statusOf = statusOf
     this.record = {
       id,
       startedAt: new Date(),
@@ -74,14 +77,14 @@ export class Call {
   }
 
   /** Settles the lease with what was used, closes the record and hands it to every reader. */
-  end (error: GatewayError | null, status: number): void {
+  end (error: GatewayError | null): void {
     if (this.#ended) return
     this.#ended = true
     const { record } = this
     record.durationMs = this.elapsedMs
     record.outcome = error === null ? 'ok' : error.outcome
     record.errorCode = error?.code ?? null
-    record.status = status
+    record.status = error === null ? 200 : this.#statusOf(error)
     closeLastAttempt(record, error)
     if (record.usage === null && this.#hasUsed(error)) {
       record.usage = { ...this.counted, cachedInput: 0, reasoning: 0 }

@@ -32,7 +32,8 @@ export interface Inbound {
 
 /** Where the answer goes: one `body`; or `begin`, frames and `end`. `frame` gives a promise while the caller reads slowly. */
 export interface Outlet {
-  body (bytes: Buffer): void
+  /** `completion` is what `bytes` say. */
+  body (bytes: Buffer, completion: unknown): void
   begin (): void
   frame (bytes: Buffer): Promise<void> | undefined
   end (): void
@@ -63,11 +64,11 @@ export async function serveChat (services: Services, call: Call, inbound: Inboun
     call.target = target
     await metered(answer, call, { usageChunk: request.stream_options?.include_usage === true }, outlet)
     if (inbound.signal.aborted) throw clientClosed()
-    call.end(null, 200)
+    call.end(null)
   } catch (thrown) {
     const error = inbound.signal.aborted ? clientClosed() : toGatewayError(thrown)
     if (error instanceof RateLimited) record.limit = error.limit
-    call.end(error, error.status)
+    call.end(error)
     throw error
   }
 }

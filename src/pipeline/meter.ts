@@ -16,7 +16,7 @@ function whole ({ bytes, value }: BodyAnswer, call: Call, outlet: Outlet): void 
   call.record.firstTokenMs = call.elapsedMs
   call.record.usage = usageOfChunk(value)
   if (call.record.usage === null) call.counted.output = roughTokens(value)
-  outlet.body(bytes)
+  outlet.body(bytes, value)
 }
 
 async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: { usageChunk: boolean }, outlet: Outlet): Promise<void> {

@@ -125,14 +125,21 @@ test('paths and methods: exactly ours, or an error of our shape', async t => {
   t.ok(text.endsWith('\r\n\r\n'), 'no body')
 })
 
-test('credentials: one, as a bearer token, or none', async t => {
+test('credentials: one, as a bearer token or in x-api-key, or none', async t => {
   const { running, key } = await start(t)
   const rest = `Content-Type: application/json\r\n${sized()}`
   const ways: Record<string, [string | Buffer, number, string | null]> = {
     'any case and any spaces': [`Authorization: bEaReR   ${key}  \r\n`, 200, null],
     'no header': ['', 401, 'missing_api_key'],
     'an empty token': ['Authorization: Bearer \r\n', 401, 'missing_api_key'],
-    'another header': [`X-Api-Key: ${key}\r\n`, 401, 'missing_api_key'],
+    'x-api-key': [`X-Api-Key: ${key}\r\n`, 200, null],
+    'the same twice': [`Authorization: Bearer ${key}\r\nX-Api-Key: ${key}\r\n`, 200, null],
+    'x-api-key and an empty token': [`Authorization: Bearer\r\nX-Api-Key: ${key}\r\n`, 200, null],
+    'a token and an empty x-api-key': [`Authorization: Bearer ${key}\r\nX-Api-Key: \r\n`, 200, null],
+    'an empty x-api-key': ['X-Api-Key:\r\n', 401, 'missing_api_key'],
+    'two different ones': [`Authorization: Bearer ${key}\r\nX-Api-Key: other\r\n`, 401, 'invalid_api_key'],
+    'two x-api-keys': [`X-Api-Key: ${key}\r\nx-api-key: ${key}\r\n`, 401, 'invalid_api_key'],
+    'another header': [`Api-Key: ${key}\r\n`, 401, 'missing_api_key'],
     'no scheme': [`Authorization: ${key}\r\n`, 401, 'invalid_api_key'],
     Basic: [`Authorization: Basic ${key}\r\n`, 401, 'invalid_api_key'],
     'words behind it': [`Authorization: Bearer ${key} ${key}\r\n`, 401, 'invalid_api_key'],
