@@ -72,7 +72,11 @@ export const PoolConfig = Type.Object({
     quarantineAfter: Type.Integer({ minimum: 1, maximum: 100, default: 5, description: 'Crashes within `windowMs` after which a worker is given up until `quarantineMs` has passed.' }),
     windowMs: Milliseconds(60_000, 'Time in which crashes are counted.'),
     quarantineMs: Milliseconds(300_000, 'How long a quarantined worker rests.')
-  }, 'What happens when a worker dies.')
+  }, 'What happens when a worker dies.'),
+  watchdog: Part({
+    silentMs: Type.Integer({ minimum: 2000, maximum: 86_400_000, default: 15_000, description: 'A loaded worker that gives no sign of life for so long is killed. Below `timeouts.idleMs`, so that its streams go on elsewhere.' }),
+    stepMs: Type.Integer({ minimum: 2000, maximum: 86_400_000, default: 120_000, description: 'A worker whose model computes one step for so long is killed. A step is one token of every answer and at most `batchTokens` of a prompt.' })
+  }, 'When a worker counts as hung. Loading has `timeouts.loadMs` instead.')
 }, { additionalProperties: false })
 export type PoolConfig = Static<typeof PoolConfig>
 

@@ -102,6 +102,9 @@ export class Batch {
 
   get queued (): number { return this.#queue.length }
 
+  /** Steps are computed, or are due. */
+  get isBusy (): boolean { return this.#isRunning }
+
   view (): SlotView[] { return this.#slots.map(viewOf) }
 
   /** One answer, as `runAll`. */

@@ -18,6 +18,8 @@ export interface WorkerOptions extends ModelOptions {
 
 /** How long answers under way may go on after SIGTERM. */
 const DRAIN_MS = 10_000
+/** How often the parent hears that all is well. */
+const ALIVE_MS = 500
 /** sysexits.h EX_SOFTWARE: the pool tells a failed load from a crash by it. */
 const EXIT_LOAD_FAILED = 70
 /** What sun_path holds, less its end. */
@@ -37,6 +39,7 @@ export async function runWorker (options: WorkerOptions): Promise<number> {
     const address = await listen(service.server, options)
     await parent.send({ kind: 'ready', contextTokens: model.contextTokens, slots: model.slots, memoryBytes: model.memoryBytes },
       `${address}, ${model.slots} slots of ${model.contextTokens} tokens on ${model.device}`)
+    parent.reassure(() => ({ kind: 'alive', steps: model.batch.stats.steps, isBusy: model.batch.isBusy }))
     await stop.requested
     await service.drain(AbortSignal.timeout(DRAIN_MS))
     return 0
@@ -60,6 +63,17 @@ class Parent {
     void this.send({ kind: 'loading', fraction: percent / 100 })
   }
 
+  /** From now on at regular times. While the parent does not read, nothing is sent: no more than one message waits for it. */
+  reassure (sign: () => WorkerMessage): void {
+    let isOut = true
+    setInterval(async () => {
+      if (!isOut) return
+      isOut = false
+      await this.send(sign())
+      isOut = true
+    }, ALIVE_MS).unref()
+  }
+
   /** Resolves when the message is out, or cannot be any more. */
   send (message: WorkerMessage, _words?: string): Promise<void> {
     return new Promise(resolve => {
@@ -78,6 +92,7 @@ class Terminal {
   }
 
   loading (): void { /* A line per percent would be noise. */ }
+  reassure (): void { /* Who looks at a terminal needs no reassurance. */ }
 
   async send ({ kind }: WorkerMessage, words: string): Promise<void> {
     log(`torchgate worker: ${this.#name} ${kind === 'ready' ? 'answers on' : 'could not be loaded:'} ${words}`)

@@ -115,12 +115,12 @@ class LocalPool implements Pool {
   get #workers (): PooledWorker[] { return [...this.#models.values()].flatMap(({ workers }) => workers) }
 
   #model (model: LocalModelConfig): PooledModel {
-    const { name: pool, queue, restart, timeouts } = this.#config
+    const { name: pool, queue, restart, timeouts, watchdog } = this.#config
     const { observer, entry = WORKER, log = () => undefined } = this.#options
     const changed = () => { admission.changed(); this.#events.emit('change') }
     const socketPath = () => join(this.#folder, `${this.#processes++}.sock`)
     const workers = Array.from({ length: model.workers }, (_, at) => new PooledWorker({
-      pool, worker: `w${at}`, model, loadMs: timeouts.loadMs, restart, entry, socketPath, observer, log, changed
+      pool, worker: `w${at}`, model, loadMs: timeouts.loadMs, restart, watchdog, entry, socketPath, observer, log, changed
     }))
     const admission: Admission = new Admission({ pool, model: model.name, ...queue, workers, observer })
     return { name: model.name, workers, admission }

@@ -4,6 +4,7 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Pool as Connections, type Dispatcher } from 'undici'
 import type { LocalModelConfig } from '../../config/schema.ts'
+import { LOOK_MS, Watchdog, type Sign, type WatchdogRules } from './watchdog.ts'
 
 /** Between a polite signal and SIGKILL. */
 const STOP_MS = 5000
@@ -23,6 +24,8 @@ export interface ProcessPlan {
   /** Unix socket the worker will listen on; removed when the process has ended. */
   readonly socketPath: string
   readonly loadMs: number
+  /** Applies from the moment the model is loaded. */
+  readonly watchdog: WatchdogRules
 }
 
 export interface ProcessEvents {
@@ -49,6 +52,9 @@ export class WorkerProcess {
   readonly #child: ChildProcess | null
   readonly #finish: () => void
   #timer: NodeJS.Timeout | null
+  #watchdog: Watchdog | null = null
+  #looks: NodeJS.Timeout | undefined
+  #hang: string | null = null
   #isOver = false
   #failure: string | null = null
   #exit = ''
@@ -71,8 +77,12 @@ export class WorkerProcess {
   /** Why the load failed, in the worker's own words, if it said so. */
   get failure (): string | null { return this.#failure }
 
-  /** `SIGKILL`, `exit 70: …`, `load failed: …`. The last words may still come in shortly after the end. */
+  /** It had stopped and was killed for that. */
+  get isHung (): boolean { return this.#hang !== null }
+
+  /** `SIGKILL`, `exit 70: …`, `hung: …`, `load failed: …`. The last words may still come in shortly after the end. */
   get lastExit (): string {
+    if (this.#hang !== null) return `hung: ${this.#hang}`
     if (this.#failure !== null) return `load failed: ${this.#failure}`
     const words = lastWords(this.#stderr)
     return words === '' ? this.#exit : `${this.#exit}: ${words}`
@@ -108,12 +118,24 @@ export class WorkerProcess {
     if (message.kind === 'ready' && isLoaded(message) && this.readyAt === null && this.#failure === null) {
       this.#clearTimer()
       this.readyAt = performance.now()
+      this.#watch(this.readyAt)
       this.#events.ready(message)
     }
+    if (message.kind === 'alive' && isSign(message)) this.#watchdog?.heard(message)
     if (message.kind === 'failed') {
       this.#failure = 'message' in message ? String(message.message).slice(0, LINE_KEPT) : 'no reason given'
       if (!this.#isOver) this.#killAfter(STOP_MS)
     }
+  }
+
+  #watch (now: number): void {
+    const watchdog = new Watchdog(this.#plan.watchdog, now)
+    this.#watchdog = watchdog
+    this.#looks = setInterval(() => {
+      this.#hang ??= watchdog.look(performance.now())
+      // A stopped process hears no other signal. Sent again at each look until it has worked.
+      if (this.#hang !== null) this.#child?.kill('SIGKILL')
+    }, LOOK_MS)
   }
 
   #read (text: string): void {
@@ -143,6 +165,7 @@ export class WorkerProcess {
     this.#isOver = true
     this.#exit = exit
     this.#clearTimer()
+    clearInterval(this.#looks)
     if (this.#child !== null) loseTrack(this.#child)
     rmSync(this.#plan.socketPath, { force: true })
     // Not destroyed: what the worker had sent before it died may still be read. The sockets end by themselves.
@@ -177,6 +200,10 @@ function isLoaded (message: object): message is Loaded {
   return 'contextTokens' in message && Number.isInteger(message.contextTokens) &&
     'slots' in message && Number.isInteger(message.slots) &&
     'memoryBytes' in message && typeof message.memoryBytes === 'number'
+}
+
+function isSign (message: object): message is Sign {
+  return 'steps' in message && Number.isInteger(message.steps) && 'isBusy' in message && typeof message.isBusy === 'boolean'
 }
 
 /** The last line that names a fault: after an abort, native code and Node print a stack, or a version, below it. */

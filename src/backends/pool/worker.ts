@@ -17,6 +17,7 @@ export interface WorkerSetup {
   readonly model: LocalModelConfig
   readonly loadMs: number
   readonly restart: PoolConfig['restart']
+  readonly watchdog: PoolConfig['watchdog']
   readonly entry: string
   /** A fresh path for every process. */
   readonly socketPath: () => string
@@ -83,8 +84,8 @@ export class PooledWorker implements Candidate {
     this.#starts++
     this.#state = 'starting'
     this.#served.clear()
-    const { entry, loadMs, socketPath } = this.#setup
-    this.#process = new WorkerProcess({ entry, model: ofPlace(this.#setup), loadMs, socketPath: socketPath() }, {
+    const { entry, loadMs, socketPath, watchdog } = this.#setup
+    this.#process = new WorkerProcess({ entry, model: ofPlace(this.#setup), loadMs, socketPath: socketPath(), watchdog }, {
       ready: loaded => { this.#ready(loaded) },
       said: line => { this.#log('warn', 'worker says', { line }) },
       ended: () => { this.#ended() }
@@ -183,7 +184,7 @@ export class PooledWorker implements Candidate {
     const rest = restAfter(crashes, restart, Math.random())
     this.#state = rest.state
     this.#timer = setTimeout(() => { this.start(); this.#setup.changed() }, rest.waitMs)
-    const reason = process.readyAt === null ? 'load_failed' : process === this.#distrusted ? 'hung' : 'crash'
+    const reason = process.readyAt === null ? 'load_failed' : process.isHung || process === this.#distrusted ? 'hung' : 'crash'
     observer.workerLost({ pool, model: model.name, worker, reason })
     setTimeout(() => { this.#report(process, crashes, rest.state) }, LAST_WORDS_MS).unref()
   }

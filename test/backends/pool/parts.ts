@@ -18,16 +18,18 @@ export interface PoolParts {
   queue?: Partial<PoolConfig['queue']>
   timeouts?: Partial<PoolConfig['timeouts']>
   restart?: Partial<PoolConfig['restart']>
+  watchdog?: Partial<PoolConfig['watchdog']>
 }
 
-export function configOf ({ models = [{}], queue, timeouts, restart }: PoolParts = {}): PoolConfig {
+export function configOf ({ models = [{}], queue, timeouts, restart, watchdog }: PoolParts = {}): PoolConfig {
   return {
     name: 'local',
     kind: 'pool',
     models: models.map(model => ({ ...MODEL, ...model })),
     queue: { length: 256, timeoutMs: 10_000, ...queue },
     timeouts: { loadMs: 10_000, firstTokenMs: 10_000, answerMs: 15_000, idleMs: 5000, totalMs: 20_000, ...timeouts },
-    restart: { backoffMs: 10, maxBackoffMs: 50, quarantineAfter: 5, windowMs: 60_000, quarantineMs: 60_000, ...restart }
+    restart: { backoffMs: 10, maxBackoffMs: 50, quarantineAfter: 5, windowMs: 60_000, quarantineMs: 60_000, ...restart },
+    watchdog: { silentMs: 15_000, stepMs: 15_000, ...watchdog }
   }
 }
 

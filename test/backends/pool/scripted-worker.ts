@@ -13,6 +13,7 @@ const { values: flags } = parseArgs({
 })
 const slots = Number(flags['slots'])
 let busy = 0
+let steps = 0
 
 process.on('SIGINT', () => {})
 process.on('disconnect', () => process.exit(0))
@@ -32,6 +33,7 @@ await (LOADS[String(flags['model'])] ?? mustExist)()
 const server = createServer((request, response) => void serve(request, response))
 server.listen(String(flags['socket']), () => {
   process.send?.({ kind: 'ready', contextTokens: Number(flags['context-tokens']), slots, memoryBytes: 1000 })
+  setInterval(() => process.connected && process.send?.({ kind: 'alive', steps, isBusy: busy > 0 }), 100)
 })
 
 function mustExist (): void | Promise<void> {
@@ -64,6 +66,7 @@ async function answer (script: URLSearchParams, stream: boolean, response: Serve
   response.writeHead(200, { 'content-type': 'text/event-stream' })
   response.write(event({ role: 'assistant', content: '' }))
   for (const [at, word] of words.entries()) {
+    steps++
     response.write(event({ content: word }))
     if (at === 1) await misbehave(script.get('after'), script.get('once'), signal)
     await sleep(Number(script.get('everyMs') ?? 1), undefined, { signal })
