@@ -5,11 +5,14 @@ import { readGguf, type GgufHead } from '../models/gguf.ts'
 import { GatewayError } from '../errors.ts'
 import { Batch } from './batch.ts'
 import { GREEDY, type CompiledGrammar } from './engine.ts'
+import { heldTo } from './held.ts'
+import type { Embedder } from './embedder.ts'
 import { loadLlama, type Gpu, type LlamaEngine } from './llama.ts'
 import type { Spell } from './logprobs.ts'
+import type { Request } from './request.ts'
 import { ChatTemplate, type Conversation } from './template.ts'
 import type { Detokenize } from './text.ts'
-import { THOUGHT_MARKERS, thoughtBegunBy, type ThoughtMarker } from './thoughts.ts'
+import { optionalThought, THOUGHT_MARKERS, thinksUnread, thoughtBegunBy, type ThoughtMarker } from './thoughts.ts'
 import { CallParser } from './tools/calls.ts'
 import { familyOf, type Family } from './tools/family.ts'
 import { callsGrammar } from './tools/forced.ts'
@@ -44,6 +47,8 @@ export interface Prompt {
   readonly tokens: readonly number[]
   /** That the template has begun for the model, or null. */
   readonly thought: ThoughtMarker | null
+  /** That the model may begin by itself, or null. */
+  readonly mayThink: ThoughtMarker | null
 }
 
 /** A loaded model with its tokenizer, its chat template and its scheduler. */
@@ -54,6 +59,7 @@ export class Model {
   readonly fingerprint: string
   readonly #engine: LlamaEngine
   readonly #template: ChatTemplate
+  readonly #templateText: string
   readonly #longestTokenBytes: number
   readonly #family: Family | null
   readonly #wantsShortIds: boolean
@@ -67,6 +73,7 @@ export class Model {
     this.#longestTokenBytes = head.longestTokenBytes
     this.#template = new ChatTemplate(head.chatTemplates, engine)
     const template = head.chatTemplates.get('tool_use') ?? head.chatTemplates.get('default') ?? ''
+    this.#templateText = template
     this.#family = familyOf(template)
     this.#wantsShortIds = wantsShortIds(template)
     this.#markers = markersOf([...THOUGHT_MARKERS, ...this.#family?.markers ?? []], engine)
@@ -78,6 +85,43 @@ export class Model {
   get vocabularySize (): number { return this.#engine.vocabularySize }
   get memoryBytes (): number { return this.#engine.memoryBytes }
   get device (): string { return this.#engine.device }
+  get embedder (): Embedder { return this.#engine.embedder }
+
+  /**
+   * A piece of input as it is: text in which nothing becomes a control token, or tokens that the caller has made.
+   * @param param what to call it
+   * @throws GatewayError `context_length_exceeded` for a text that cannot fit, `invalid_value` for a token that is none
+   */
+  inputTokens (given: string | readonly number[], param: string): readonly number[] {
+    if (typeof given === 'string') {
+      this.#checkSize(given, param)
+      return this.#engine.tokenizePlain(given)
+    }
+    const wrong = given.findIndex(token => token >= this.vocabularySize)
+    if (wrong < 0) return given
+    throw new GatewayError('invalid_value', `${param}[${wrong}] is no token of ${this.name}, which has those from 0 to ${this.vocabularySize - 1}.`, { param: `${param}[${wrong}]` })
+  }
+
+  /**
+   * A text as the caller wrote it, without a chat template.
+   * @param isPrompt begins with the token that the model wants first. @param hasControls texts of control tokens become those
+   * @throws GatewayError `context_length_exceeded` for a text that cannot fit
+   */
+  promptTokens (text: string, { isPrompt, hasControls, param }: { isPrompt: boolean, hasControls: boolean, param: string }): readonly number[] {
+    this.#checkSize(text, param)
+    const tokens = hasControls ? this.#engine.tokenize(text) : this.#engine.tokenizePlain(text)
+    const { leadingToken } = this.#engine
+    return !isPrompt || leadingToken === null || tokens[0] === leadingToken ? tokens : [leadingToken, ...tokens]
+  }
+
+  /** Control tokens in it are written out. */
+  textOf (tokens: readonly number[]): string { return this.#engine.spellOut(tokens) }
+
+  /** Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone. */
+  #checkSize (text: string, param: string): void {
+    const least = Math.ceil(Buffer.byteLength(text) / Math.max(1, this.#longestTokenBytes))
+    if (least > this.contextTokens) throw this.#tooLong(`at least ${least}`, param)
+  }
 
   /**
    * The prompt in tokens, with room for one token of answer at least. Nothing is ever cut off.
@@ -92,7 +136,8 @@ export class Model {
     if (least >= this.contextTokens) throw this.#tooLong(`at least ${least}`)
     const tokens = this.#template.tokens(texts)
     if (tokens.length >= this.contextTokens) throw this.#tooLong(String(tokens.length))
-    return { tokens, thought: thoughtBegunBy(texts.at(-1) ?? '') }
+    const end = texts.at(-1) ?? ''
+    return { tokens, thought: thoughtBegunBy(end), mayThink: optionalThought(end, this.#templateText) }
   }
 
   /** Tokens to text that continues `before`, with the markers of thoughts and calls. */
@@ -118,11 +163,21 @@ export class Model {
   }
 
   /**
-   * What an answer is held to that has to be a call, else null.
-   * @throws GatewayError `unsupported_value` when the model cannot be held to the schemas of the tools
+   * What an answer is held to that has to be a call, or of a form: then it may be a call as well, if tools are offered.
+   * Thoughts before it are free.
+   * @returns null when nothing is asked of it
+   * @throws GatewayError `unsupported_value` when the model cannot be held to that; `param` says to what
    */
-  toolGrammar (use: ToolUse): CompiledGrammar | null {
-    return use.isForced ? this.grammar(callsGrammar(this.#callingFamily, use), 'tools') : null
+  held ({ tools, format }: Pick<Request, 'tools' | 'format'>, { thought, mayThink }: Prompt): CompiledGrammar | null {
+    const isForced = tools?.isForced === true
+    if (!isForced && format === null) return null
+    const param = isForced || format === null ? 'tools' : format.param
+    if (thinksUnread(this.#templateText)) {
+      throw new GatewayError('unsupported_value', `${param}: ${this.name} thinks in a form that is not told from its answer here, so the answer cannot be held to this.`, { param })
+    }
+    const calls = tools === null ? [] : [callsGrammar(this.#callingFamily, tools)]
+    const forms = isForced || format === null ? calls : [...calls, format.grammar]
+    return this.#grammar(heldTo({ forms, thought: thought ?? mayThink, isBegun: thought !== null }), param)
   }
 
   get #callingFamily (): Family {
@@ -130,12 +185,7 @@ export class Model {
     throw new GatewayError('unsupported_value', `${this.name} cannot call tools here: its chat template knows none, or has a form of calls that is not read. Leave tools out.`, { param: 'tools' })
   }
 
-  /**
-   * @param gbnf with a rule `root`
-   * @param param where in the request it comes from
-   * @throws GatewayError `unsupported_value` when it cannot be followed
-   */
-  grammar (gbnf: string, param: string): CompiledGrammar {
+  #grammar (gbnf: string, param: string): CompiledGrammar {
     try {
       return this.#engine.compileGrammar(gbnf)
     } catch (cause) {
@@ -181,10 +231,10 @@ export class Model {
     this.#engine.canScore = isLikeliest
   }
 
-  #tooLong (tokens: string): GatewayError {
+  #tooLong (tokens: string, param = 'messages'): GatewayError {
     const most = this.contextTokens
     return new GatewayError('context_length_exceeded',
-      `The prompt has ${tokens} tokens; the context of ${this.name} holds ${most}, answer included. Send at most ${most - 1} tokens.`, { param: 'messages' })
+      `The ${param === 'messages' ? 'prompt' : param} has ${tokens} tokens; the context of ${this.name} holds ${most}, answer included. Send at most ${most - 1} tokens.`, { param })
   }
 }
 
@@ -197,6 +247,7 @@ export async function loadModel (options: ModelOptions, events: LoadEvents): Pro
   const engine = await loadLlama({
     path, slots, contextTokens, batchTokens, threads, gpu,
     vocabularySize: head.vocabularySize,
+    meansOf: head.pooling === null ? head.architecture : undefined,
     signal: events.signal,
     onProgress: fraction => { events.onProgress(DIGEST_SHARE + (1 - DIGEST_SHARE) * fraction) },
     log: events.log

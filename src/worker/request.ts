@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { GatewayError } from '../errors.ts'
 import type { Sampling } from './engine.ts'
+import { readFormat, type Format } from './format.ts'
 import type { Conversation } from './template.ts'
 import { readTools, type ToolUse } from './tools/use.ts'
 
@@ -14,6 +15,8 @@ export interface Request {
   readonly conversation: Conversation
   /** Null when none may be called. */
   readonly tools: ToolUse | null
+  /** What the answer is held to, unless it is a call; null for text. */
+  readonly format: Format | null
   readonly sampling: Sampling
   /** At least one. */
   readonly choices: number
@@ -44,6 +47,7 @@ export function readRequest (body: Body, vocabularySize: number): Request {
     model: text(body, 'model') ?? missing('model'),
     conversation: readConversation(body, tools),
     tools,
+    format: readFormat(body['response_format']),
     sampling: readSampling(body, vocabularySize),
     choices: integer(body, 'n', 1, MAX_CHOICES) ?? 1,
     maxTokens: integer(body, 'max_completion_tokens', 1, Number.MAX_SAFE_INTEGER) ?? integer(body, 'max_tokens', 1, Number.MAX_SAFE_INTEGER) ?? Infinity,
@@ -59,10 +63,6 @@ function refuseUnsupported (body: Body): void {
     const value = body[name] ?? null
     const harmless = value === null || (name === 'functions' && Array.isArray(value) && value.length === 0) || (name === 'function_call' && value === 'none')
     if (!harmless) throw unsupported(name, `${name} is not supported by local models.`)
-  }
-  const format = body['response_format'] ?? null
-  if (format !== null && (!isObject(format) || format['type'] !== 'text')) {
-    throw unsupported('response_format', 'Local models answer with text only; leave response_format out or set its type to "text".')
   }
   const modalities = list(body, 'modalities') ?? []
   if (modalities.some(modality => modality !== 'text')) throw unsupported('modalities', 'Local models answer with text only.')

@@ -5,10 +5,12 @@ import { parseBody } from '../wire/parse.ts'
 import { BodyOutlet, sendError, sendJson, StreamOutlet } from './answer.ts'
 import type { Work } from './batch.ts'
 import { Choice } from './choice.ts'
+import { answerEmbeddings } from './embeddings.ts'
 import type { Model } from './load.ts'
 import { TokenLog } from './logprobs.ts'
 import { readRequest, seedOf } from './request.ts'
 import { ThoughtSplitter } from './thoughts.ts'
+import { detokenize, tokenize } from './tokens.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 128 * 1024 * 1024
@@ -28,11 +30,21 @@ export interface Service {
 export function serveModel (model: Model, log: (line: string) => void): Service {
   let isDraining = false
   const breakOff = new AbortController()
+  /** Aborts when the caller leaves, or is broken off. */
+  const begin = (response: ServerResponse): AbortSignal => {
+    if (isDraining) throw new GatewayError('draining', 'This worker is stopping.', { retryAfterS: 1 })
+    return AbortSignal.any([breakOff.signal, leaving(response)])
+  }
   const routes = new Map<string, Handler>([
     ['POST /v1/chat/completions', async (request, response) => {
-      if (isDraining) throw new GatewayError('draining', 'This worker is stopping.', { retryAfterS: 1 })
-      await answer(model, request, response, breakOff.signal)
+      await answer(model, request, response, begin(response))
     }],
+    ['POST /v1/embeddings', async (request, response) => {
+      const signal = begin(response)
+      sendJson(response, 200, await answerEmbeddings(model, await bodyOf(request), signal))
+    }],
+    ['POST /tokenize', async (request, response) => { sendJson(response, 200, tokenize(model, await bodyOf(request))) }],
+    ['POST /detokenize', async (request, response) => { sendJson(response, 200, detokenize(model, await bodyOf(request))) }],
     ['GET /v1/models', (_, response) => {
       sendJson(response, 200, { object: 'list', data: [{ id: model.name, object: 'model', created: 0, owned_by: 'torchgate' }] })
     }],
@@ -79,21 +91,18 @@ async function handle (routes: Routes, request: IncomingMessage, response: Serve
   }
 }
 
-async function answer (model: Model, request: IncomingMessage, response: ServerResponse, breakOff: AbortSignal): Promise<void> {
-  const signal = AbortSignal.any([breakOff, leaving(response)])
-  const call = readRequest(parseBody(await readBody(request)), model.vocabularySize)
+async function answer (model: Model, request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const call = readRequest(await bodyOf(request), model.vocabularySize)
   const prompt = model.prompt(call.conversation)
   const hasLogprobs = call.sampling.topLogprobs !== null
   const envelope = { model: call.model, fingerprint: model.fingerprint, hasLogprobs }
   const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
   const caller = call.tools === null ? () => null : model.caller(call.tools)
-  const grammar = call.tools === null ? null : model.toolGrammar(call.tools)
+  const grammar = model.held(call, prompt)
   const spell = hasLogprobs ? model.spell : null
-  // An answer that is held to a grammar has no room for thoughts.
-  const thought = grammar === null ? prompt.thought : null
   const choices = Array.from({ length: call.choices }, (_, index) => new Choice({
     detokenize: model.detokenize,
-    thoughts: new ThoughtSplitter(thought),
+    thoughts: new ThoughtSplitter(prompt.thought),
     calls: caller(),
     isParallel: call.tools?.isParallel ?? true,
     stops: call.stops,
@@ -129,6 +138,10 @@ function leaving (response: ServerResponse): AbortSignal {
     if (!response.writableFinished) controller.abort(new GatewayError('client_closed', 'The client left before the answer was complete.'))
   })
   return controller.signal
+}
+
+async function bodyOf (request: IncomingMessage): Promise<Record<string, unknown>> {
+  return parseBody(await readBody(request))
 }
 
 /**

@@ -16,6 +16,43 @@ export function thoughtBegunBy (prompt: string): ThoughtMarker | null {
   return MARKERS.find(({ opening }) => end.endsWith(opening)) ?? null
 }
 
+/**
+ * @param template the chat template, which knows the markers of its model
+ * @returns the thought that the model may begin an answer with, or null where the prompt has ended it already
+ */
+export function optionalThought (prompt: string, template: string): ThoughtMarker | null {
+  const end = prompt.slice(-64).trimEnd()
+  if (MARKERS.some(({ closing }) => end.endsWith(closing))) return null
+  return MARKERS.find(({ closing }) => template.includes(closing)) ?? null
+}
+
+/** How models think that do it in no form that is read here (gpt-oss, Cohere, Seed, Gemma): their thoughts are not told from their answers. */
+const UNREAD = ['<|channel|>', '<|channel>', '<|START_THINKING|>', '<seed:think>']
+
+export function thinksUnread (template: string): boolean { return UNREAD.some(mark => template.includes(mark)) }
+
+/**
+ * Rules in GBNF for a thought with the space behind it: `thought` for one that the model begins, `thought-0` for one that
+ * the prompt has begun. Rule `thought-N` has read the first N characters of the closing marker. A thought ends with the
+ * first of these, and nothing else ends it.
+ */
+export function thoughtGrammar ({ opening, closing }: ThoughtMarker): string {
+  const rules = [...closing].map((_, read) => {
+    const known = [...new Set(closing.slice(0, read + 1))]
+    const ways = known.map(next => `${oneOf([next])} ${after(closing.slice(0, read) + next, closing)}`)
+    return `thought-${read} ::= ${ways.join(' | ')} | ${oneOf(known, '^')} thought-0`
+  })
+  return [`thought ::= ${[...opening].map(one => oneOf([one])).join(' ')} thought-0`, ...rules, 'thought-end ::= [ \\n]{0,2}'].join('\n')
+}
+
+function after (text: string, closing: string): string {
+  return text.endsWith(closing) ? 'thought-end' : `thought-${overlap(text, closing)}`
+}
+
+function oneOf (characters: readonly string[], not = ''): string {
+  return `[${not}${characters.map(one => `\\x${one.charCodeAt(0).toString(16).padStart(2, '0')}`).join('')}]`
+}
+
 /** An answer may begin with one thought. Later markers are words. */
 export class ThoughtSplitter {
   #marker: ThoughtMarker | null

@@ -191,7 +191,7 @@ test('what changes an answer and cannot be done is refused by name', async t => 
     [{ n: 0 }, 'invalid_value', 'n'],
     [{ top_logprobs: 2 }, 'invalid_value', 'top_logprobs'],
     [{ logprobs: true, top_logprobs: 21 }, 'invalid_value', 'top_logprobs'],
-    [{ response_format: { type: 'json_object' } }, 'unsupported_value', 'response_format'],
+    [{ response_format: { type: 'grammar' } }, 'invalid_value', 'response_format.type'],
     [{ functions: [{ name: 'f' }] }, 'unsupported_value', 'functions'],
     [{ function_call: { name: 'f' } }, 'unsupported_value', 'function_call'],
     [{ audio: { voice: 'alloy' } }, 'unsupported_value', 'audio'],

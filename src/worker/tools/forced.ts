@@ -1,6 +1,7 @@
-/** The grammar of an answer that has to be calls, in the form of the model's family, with arguments that fit their schemas. */
+/** The grammar of calls, in the form of the model's family, with arguments that fit their schemas. */
 import { GatewayError } from '../../errors.ts'
 import { compileSchema } from '../grammar/compile.ts'
+import { literal, prefixed } from '../grammar/join.ts'
 import type { Family } from './family.ts'
 import type { Tool, ToolUse } from './use.ts'
 
@@ -34,14 +35,4 @@ function argumentsGrammar ({ parameters, path, isStrict }: Tool): string {
   const schema = parameters ?? { properties: {}, additionalProperties: false }
   if (typeof schema !== 'object' || Array.isArray(schema)) throw new GatewayError('invalid_value', `${path}: expected a JSON Schema of the type object.`, { param: path })
   return compileSchema({ type: 'object', ...schema }, { strict: isStrict, path }).grammar
-}
-
-/** A grammar with other names for its rules, so that several fit into one. */
-function prefixed (grammar: string, prefix: string): string {
-  return grammar.replaceAll(/"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|[a-zA-Z][a-zA-Z0-9-]*/g, found => /^[a-zA-Z]/.test(found) ? prefix + found : found)
-}
-
-function literal (text: string): string {
-  if (text === '') return ''
-  return `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n').replaceAll('\r', '\\r')}"`
 }
