@@ -29,7 +29,7 @@ const texts = list(inputText, { of: 'strings', most: MOST_INPUTS })
 const lists = list(tokenIds, { of: 'arrays of integers', most: MOST_INPUTS })
 
 /** The first item decides what the others have to be. */
-const input: Check = value => {
+const anyInput: Check = value => {
   if (typeof value === 'string') return inputText(value)
   if (!Array.isArray(value)) return wrongType('one of a string, array of strings, array of integers or array of arrays of integers', value)
   const first: unknown = value[0]
@@ -38,7 +38,7 @@ const input: Check = value => {
 
 const request = shape({
   model: line({ least: 1, most: 256 }),
-  input,
+  input: anyInput,
   encoding_format: oneOf('float', 'base64'),
   dimensions: integer(1, MOST_DIMENSIONS),
   user: line({ most: 512 }),
@@ -57,9 +57,9 @@ export function validateEmbeddings (body: Members): EmbeddingsRequest {
 }
 
 /** The single inputs. A list of numbers is one input, made of tokens. */
-export function inputsOf (input: EmbeddingsInput): ReadonlyArray<string | readonly number[]> {
-  if (typeof input === 'string') return [input]
-  return typeof input[0] === 'number' ? [input as readonly number[]] : input as readonly string[] | ReadonlyArray<readonly number[]>
+export function inputsOf (asked: EmbeddingsInput): ReadonlyArray<string | readonly number[]> {
+  if (typeof asked === 'string') return [asked]
+  return typeof asked[0] === 'number' ? [asked as readonly number[]] : asked as readonly string[] | ReadonlyArray<readonly number[]>
 }
 
 /** Base64 holds 32-bit floats, lowest byte first, whatever machine this is. */
@@ -93,9 +93,9 @@ export function inBase64 (value: unknown): Record<string, unknown> | null {
 /** Embeddings have no output; null when the backend has not counted. */
 export function usageOfEmbeddings (value: unknown): TokenUsage | null {
   const { usage } = value as { usage?: { prompt_tokens?: unknown, total_tokens?: unknown } | null }
-  const input = usage?.prompt_tokens ?? usage?.total_tokens
-  if (!Number.isSafeInteger(input) || (input as number) < 0 || (input as number) > MOST_TOKENS) return null
-  return { input: input as number, output: 0, cachedInput: 0, reasoning: 0 }
+  const tokens = usage?.prompt_tokens ?? usage?.total_tokens
+  if (!Number.isSafeInteger(tokens) || (tokens as number) < 0 || (tokens as number) > MOST_TOKENS) return null
+  return { input: tokens as number, output: 0, cachedInput: 0, reasoning: 0 }
 }
 
 /** Beyond it a count is a mistake or an attack on the ledger. */

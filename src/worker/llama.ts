@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp'
 import type { CompiledGrammar, Engine, Sampling, StepItem, StepResult } from './engine.ts'
 import { bytesOfPiece } from './bytes.ts'
+import { Embedder } from './embedder.ts'
 import type { Spell } from './logprobs.ts'
 import { ScoredAnswer, type NativeContext, type NativeSampler, type NativeSequence, type ScoredToken } from './scored.ts'
 import type { Vocabulary } from './template.ts'
@@ -20,6 +21,8 @@ export interface LlamaOptions {
   readonly threads: number
   /** Tokens in the vocabulary, as the file's head says. */
   readonly vocabularySize: number
+  /** The architecture, where the file does not say how embeddings are pooled: then they are means. */
+  readonly meansOf?: string | undefined
   readonly signal: AbortSignal
   onProgress (fraction: number): void
   /** Warnings and errors of the native code, one line each. */
@@ -28,13 +31,14 @@ export interface LlamaOptions {
 
 /** @throws Error in words for an operator: no binary, no such GPU, not enough memory, not a model */
 export async function loadLlama (options: LlamaOptions): Promise<LlamaEngine> {
-  const { path, gpu, slots, contextTokens, threads, signal, onProgress } = options
+  const { path, gpu, slots, contextTokens, threads, meansOf, signal, onProgress } = options
   const llama = await openLlama(options)
   if (gpu !== 'auto' && llama.gpu !== gpu) throw new Error(`gpu ${gpu} is not available here; ${llama.gpu === false ? 'only the CPU' : llama.gpu} is.`)
   const model = await llama.loadModel({
     modelPath: path,
     loadSignal: signal,
     onLoadProgress: onProgress,
+    ...meansOf !== undefined && { metadataOverrides: { [meansOf]: { pooling_type: POOL_MEANS } } },
     ...llama.gpu === false ? {} : { gpuLayers: { fitContext: { contextSize: contextTokens * slots } } }
   })
   const context = await model.createContext({
@@ -46,8 +50,11 @@ export async function loadLlama (options: LlamaOptions): Promise<LlamaEngine> {
     // A smaller context than was asked for would be a silent change of what fits.
     failedCreationRemedy: false
   })
-  return new LlamaEngine(context, Math.min(contextTokens, model.trainContextSize), options.vocabularySize)
+  return new LlamaEngine(context, Math.min(contextTokens, model.trainContextSize), options.vocabularySize, threads)
 }
+
+/** `LLAMA_POOLING_TYPE_MEAN` of llama.h. */
+const POOL_MEANS = 1
 
 async function openLlama ({ gpu, threads, log }: LlamaOptions): Promise<Llama> {
   const logger = (_level: string, message: string): void => { log(message.trim()) }
@@ -138,6 +145,7 @@ export class LlamaEngine implements Engine, Vocabulary {
   readonly contextTokens: number
   readonly batchTokens: number
   readonly vocabularySize: number
+  readonly embedder: Embedder
   /** False when trying it out has shown that it goes wrong. */
   canCopy = true
   /** Likewise. */
@@ -149,7 +157,7 @@ export class LlamaEngine implements Engine, Vocabulary {
   /** Something whole to stand before a token. */
   readonly #letter: readonly number[]
 
-  constructor (context: LlamaContext, contextTokens: number, vocabularySize: number) {
+  constructor (context: LlamaContext, contextTokens: number, vocabularySize: number, threads: number) {
     this.#context = context
     this.#model = context.model
     this.#native = nativeOf(context)
@@ -157,6 +165,7 @@ export class LlamaEngine implements Engine, Vocabulary {
     this.contextTokens = contextTokens
     this.batchTokens = context.batchSize
     this.vocabularySize = vocabularySize
+    this.embedder = new Embedder(context.model, { contextTokens, threads })
     this.#letter = this.tokenize('a')
     const lane = (): Lane => ({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, scored: null, said: [] })
     this.#lanes = Array.from({ length: this.slots }, lane)
@@ -273,9 +282,15 @@ export class LlamaEngine implements Engine, Vocabulary {
 
   tokenize (text: string): number[] { return this.#model.tokenize(text, true) }
 
+  /** What looks like a control token stays text. */
+  tokenizePlain (text: string): number[] { return this.#model.tokenize(text, false) }
+
   detokenize (tokens: readonly number[], before: readonly number[]): string {
     return this.#model.detokenize(tokens as Token[], false, before as Token[])
   }
+
+  /** The whole text, control tokens written out. */
+  spellOut (tokens: readonly number[]): string { return this.#model.detokenize(tokens as Token[], true) }
 
   /** What a token adds to a text, not looking at the bytes before it; its own are exact also where they are no whole character. */
   readonly spell: Spell = (token, isFirst) => {
