@@ -1,4 +1,4 @@
-import OpenAI from 'openai'
+import type OpenAI from 'openai'
 import tap, { test, type Test } from 'tap'
 import { BUILTIN_MODEL } from '../../src/models/builtin.ts'
 import { readGguf } from '../../src/models/gguf.ts'
