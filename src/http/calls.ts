@@ -6,12 +6,13 @@ import { clientClosed } from '../pipeline/dispatch.ts'
 import type { Recorder } from '../usage/record.ts'
 import { parseBody } from '../wire/parse.ts'
 import { chat } from './chat.ts'
-import type { Dialect } from './dialect.ts'
+import type { CallerOutlet, Dialect } from './dialect.ts'
 import { disconnectSignal } from './disconnect.ts'
+import { countTokensRoute, messages } from './messages.ts'
 import { HttpOutlet } from './outlet.ts'
 
 /** All that can be spoken to a model. */
-const DIALECTS: readonly Dialect[] = [chat]
+const DIALECTS: readonly Dialect[] = [chat, messages]
 
 export interface CallRouteParts {
   readonly services: Services
@@ -32,9 +33,10 @@ export async function callRoutes (server: FastifyInstance, parts: CallRouteParts
       onRequest: opening(dialect, parts)
     }, (request, reply) => answer(dialect, parts.services, request, reply))
   }
+  await server.register(countTokensRoute, parts)
 }
 
-function opening ({ endpoint, errors }: Dialect, { recorders, onStart }: CallRouteParts): onRequestHookHandler {
+export function opening ({ endpoint, errors }: Pick<Dialect, 'endpoint' | 'errors'>, { recorders, onStart }: CallRouteParts): onRequestHookHandler {
   return (request, reply, done) => {
     const call = request.call = new Call(request.id, endpoint, recorders, errors.status)
     // A caller that leaves while its body is still coming reaches no handler.
@@ -45,22 +47,47 @@ function opening ({ endpoint, errors }: Dialect, { recorders, onStart }: CallRou
 }
 
 async function answer (dialect: Dialect, services: Services, request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const call = request.call!
+  const body = bodyOf(request)
+  const chatBody = dialect.toChat(body)
+  const outlet = (inner: HttpOutlet) => dialect.outlet(inner, { body, chat: chatBody, call: request.call! })
+  await serve(services, request, reply, { chat: chatBody, claimedClass: claimedClass(request), headers: dialect.errors.headers, outlet })
+}
+
+/**
+ * Notes whose call it is, and parses what was sent.
+ * @throws GatewayError
+ */
+export function bodyOf (request: FastifyRequest): Record<string, unknown> {
+  const { record, elapsedMs } = request.call!
   const principal = request.principal!
-  call.record.tenant = principal.tenant.name
-  call.record.keyId = principal.keyId
-  call.record.receivedMs = call.elapsedMs
+  record.tenant = principal.tenant.name
+  record.keyId = principal.keyId
+  record.receivedMs = elapsedMs
   if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
-  const body = parseBody(request.body as Buffer)
-  const asked = dialect.toChat(body)
-  const claimedClass = header(request, 'x-torchgate-class')
-  const inner = new HttpOutlet(reply.raw, call, request.left!, dialect.errors.headers)
-  const outlet = dialect.outlet(inner, { body, chat: asked, call })
+  return parseBody(request.body as Buffer)
+}
+
+export function claimedClass (request: FastifyRequest): string | undefined { return header(request, 'x-torchgate-class') }
+
+/** One call as chat completions know it, and where its answer goes. */
+export interface Asking {
+  readonly chat: Record<string, unknown>
+  readonly claimedClass: string | undefined
+  readonly headers: (callId: string) => Readonly<Record<string, string>>
+  readonly outlet: (inner: HttpOutlet) => CallerOutlet
+}
+
+/** Answers the call; what goes wrong after the first byte is said in the answer. */
+export async function serve (services: Services, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
+  const call = request.call!
+  const signal = request.left!
+  const inner = new HttpOutlet(reply.raw, call, signal, asking.headers)
+  const outlet = asking.outlet(inner)
   try {
-    await serveChat(services, call, { principal, body: asked, claimedClass, signal: request.left! }, outlet)
+    await serveChat(services, call, { principal: request.principal!, body: asking.chat, claimedClass: asking.claimedClass, signal }, outlet)
     reply.hijack()
   } catch (thrown) {
-    if (!inner.begun && !request.left!.aborted) throw thrown
+    if (!inner.begun && !signal.aborted) throw thrown
     reply.hijack()
     outlet.fail(toGatewayError(thrown))
   }

@@ -11,6 +11,6 @@ export function decisionHeaders ({ why, target, record }: Call): Record<string, 
 }
 
 /** A wildcard target carries the caller's own text; a header has room for plain ASCII only. */
-function ascii (text: string): string {
+export function ascii (text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?')
 }

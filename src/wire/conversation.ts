@@ -20,14 +20,14 @@ function isAddress (value: string): boolean {
   return value.includes(':') && !/^data:/i.test(value)
 }
 
-function imageUrl (value: unknown): Fault | null {
+export function imageUrl (value: unknown): Fault | null {
   if (typeof value !== 'string') return wrongType('a string', value)
   if (IMAGE_DATA.test(value.slice(0, DATA_URL_HEAD))) return null
   return isAddress(value) ? addressed('the image') : outOfRange('unsupported URL', IMAGE_RULE)
 }
 
 const anyText = text()
-const noAddress = (what: string): Check => value => anyText(value) ?? (isAddress(value as string) ? addressed(what) : null)
+export const noAddress = (what: string): Check => value => anyText(value) ?? (isAddress(value as string) ? addressed(what) : null)
 
 /** Members of other dialects by which servers are told to fetch something. */
 const LINKS = Object.fromEntries(['audio_url', 'file_url', 'image_url', 'url', 'video_url'].map(name => [name, () => addressed('the content')]))
