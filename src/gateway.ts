@@ -70,7 +70,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   // Workers first: they load while the rest is built.
   const egress = opened.own(egressOf(config))
   for (const [index, backendConfig] of config.backends.entries()) {
-    const backend = backendOf(backendConfig, `backends[${index}]`, env, { egress, metrics, log, weightOf: weightsOf(config) })
+    const backend = backendOf(backendConfig, `backends[${index}]`, env, { egress, metrics, log })
     opened.own({ close: () => backend.close(AbortSignal.abort()) })
     backends.set(backend.name, backend)
     if (isPool(backend)) pools.push(backend)
@@ -176,17 +176,10 @@ function isPool (backend: Backend): backend is Pool {
   return 'status' in backend
 }
 
-interface BackendParts { readonly egress: Egress, readonly metrics: Metrics, readonly log: Log, readonly weightOf: (tenant: string) => number }
-
-function weightsOf ({ tenants }: Config): (tenant: string) => number {
-  const weights = new Map(tenants.map(({ name, weight = 1 }) => [name, weight]))
-  return tenant => weights.get(tenant) ?? 1
-}
-
-function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv, parts: BackendParts): Backend {
-  const { egress, metrics, log, weightOf } = parts
+function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv, parts: { egress: Egress, metrics: Metrics, log: Log }): Backend {
+  const { egress, metrics, log } = parts
   if (config.kind === 'pool') {
-    return createPool(config, { observer: metrics.observer, weightOf, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
+    return createPool(config, { observer: metrics.observer, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
   }
   const apiKey = config.apiKey === undefined ? null : resolveSecret(config.apiKey, { path: `${path}.apiKey`, env })
   return createOpenAIBackend(config, { dial: (origin, boundary) => egress.dial(origin, boundary), apiKey })
@@ -233,9 +226,6 @@ function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, pool
   })
 }
 
-/** A model that is loaded on demand need not be loaded. */
-const USABLE: ReadonlySet<string> = new Set(['ready', 'saturated', 'idle'])
-
 /** Ready for traffic: not shutting down, and something could answer. */
 function readiness (draining: boolean, pools: readonly Pool[], backends: ReadonlyMap<string, Backend>): { ready: boolean, checks: Record<string, string> } {
   const checks: Record<string, string> = { gateway: draining ? 'draining' : 'ok' }
@@ -243,8 +233,7 @@ function readiness (draining: boolean, pools: readonly Pool[], backends: Readonl
     const loaded = pool.status().models.filter(({ workers }) => workers.some(({ state }) => state === 'ready')).length
     checks[pool.name] = `${loaded} of ${pool.status().models.length} models loaded`
   }
-  const isUsable = (pool: Pool) => pool.status().models.some(({ model }) => USABLE.has(pool.availability(model).state))
-  const usable = backends.size > pools.length || pools.some(isUsable)
+  const usable = backends.size > pools.length || pools.some(pool => pool.status().models.some(({ workers }) => workers.some(({ state }) => state === 'ready')))
   return { ready: !draining && usable, checks }
 }
 

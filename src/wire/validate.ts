@@ -7,12 +7,7 @@ import { boolean, decimal, integer, isObject, line, list, object, oneOf, outOfRa
 import type { Check, Fault, Members } from './check.ts'
 import { messages } from './conversation.ts'
 import { logitBias, onlyWhen, OPERATORS_OWN, seed, stop, tokens } from './parameters.ts'
-import { keepAliveMs } from './keep-alive.ts'
 import { choicesExist, functionCall, functions, identifier, toolChoice, tools } from './tools.ts'
-
-const keepAlive: Check = value => keepAliveMs(value) === null
-  ? invalidValue('expected a number of seconds or a text such as "5m" or "1h30m", at most a week; 0 for no time, -1 for ever.')
-  : null
 
 const metadataValue = text({ most: 512 })
 
@@ -42,7 +37,6 @@ const PARAMETERS: Record<string, Check> = {
   frequency_penalty: decimal(-2, 2),
   function_call: functionCall,
   functions,
-  keep_alive: keepAlive,
   logit_bias: logitBias,
   logprobs: boolean,
   max_completion_tokens: tokens,
