@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { GatewayError, type ErrorBody } from '../errors.ts'
 import type { TokenLogprob } from './logprobs.ts'
+import { Marks, type Earlier } from './marks.ts'
 import type { ToolCall } from './tools/calls.ts'
 
 export interface Usage { readonly promptTokens: number, readonly completionTokens: number, readonly cachedTokens: number, readonly reasoningTokens: number }
@@ -13,6 +14,12 @@ export interface Outlet {
   /** The first token is there: from now on the answer succeeds or breaks off, but it cannot be refused any more. */
   begin (): void
   choice (index: number): ChoiceOutlet
+  /** What was said up to here was said before, by the stream that this one goes on with; from now on it is new. */
+  goOn (): void
+  /** All that the choice says because of this token has been said. */
+  took (index: number, token: number): void
+  /** The choice has ended, and has said so. */
+  over (index: number): void
   /** After the end of every choice. */
   finish (usage: Usage): void
 }
@@ -31,6 +38,13 @@ export interface ChoiceOutlet {
 }
 
 export interface Envelope { readonly model: string, readonly fingerprint: string, readonly hasLogprobs: boolean }
+
+export interface StreamOptions {
+  /** Says between the events which tokens they came from, so that the answer can go on elsewhere (marks.ts). */
+  readonly isMarked?: boolean
+  /** The stream that this one goes on with: it is silent until `goOn`. */
+  readonly earlier?: Pick<Earlier, 'id' | 'created'> | null
+}
 
 /** Text kept for a reader that does not keep up, before it is given up. */
 const MAX_UNSENT_CHARACTERS = 1024 * 1024
@@ -51,6 +65,9 @@ export class BodyOutlet implements Outlet {
   begin (): void { /* Nothing is sent before the end. */ }
 
   choice (index: number): ChoiceOutlet { return this.#choices[index] ??= new BodyChoice(this.#envelope.hasLogprobs) }
+  goOn (): void { /* Nobody can go on with a body. */ }
+  took (): void { /* Likewise. */ }
+  over (): void { /* Likewise. */ }
 
   finish (usage: Usage): void {
     sendJson(this.#response, 200, {
@@ -105,16 +122,24 @@ export class StreamOutlet implements Outlet {
   readonly #head: Record<string, unknown>
   readonly #hasLogprobs: boolean
   readonly #includeUsage: boolean
+  readonly #marks: Marks | null
   readonly #choices: ChoiceOutlet[] = []
+  /** What is said now was said before, by the stream that this one goes on with. */
+  #isRepeating: boolean
+  readonly #isContinuation: boolean
   #unsent: Piece[] = []
   #unsentCharacters = 0
 
-  constructor (response: ServerResponse, envelope: Envelope, includeUsage: boolean) {
+  constructor (response: ServerResponse, envelope: Envelope, includeUsage: boolean, { isMarked = false, earlier = null }: StreamOptions = {}) {
     this.#response = response
-    this.#head = head('chat.completion.chunk', envelope)
+    this.#head = { ...head('chat.completion.chunk', envelope), ...earlier !== null && { id: earlier.id, created: earlier.created } }
     this.#hasLogprobs = envelope.hasLogprobs
     this.#includeUsage = includeUsage
+    this.#isContinuation = this.#isRepeating = earlier !== null
+    this.#marks = isMarked ? new Marks(mark => { this.#response.write(mark) }) : null
   }
+
+  goOn (): void { this.#isRepeating = false }
 
   choice (index: number): ChoiceOutlet {
     return this.#choices[index] ??= new StreamChoice(index, this.#hasLogprobs, (piece, characters) => { this.#push(piece, characters) })
@@ -123,8 +148,23 @@ export class StreamOutlet implements Outlet {
   begin (): void {
     if (this.#response.headersSent) return
     this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
-    this.#response.on('drain', () => { this.#send() })
+    this.#response.on('drain', () => {
+      this.#send()
+      this.#mark()
+    })
+    this.#marks?.begin(this.#head)
+    if (this.#isContinuation) return
     for (const index of this.#choices.keys()) this.#write({ index, delta: { role: 'assistant', content: '' }, logprobs: null, reason: null })
+  }
+
+  took (index: number, token: number): void {
+    if (!this.#isRepeating) this.#marks?.took(index, token)
+    this.#mark()
+  }
+
+  over (index: number): void {
+    this.#marks?.over(index)
+    this.#mark()
   }
 
   finish (usage: Usage): void {
@@ -134,7 +174,11 @@ export class StreamOutlet implements Outlet {
     this.#response.end('data: [DONE]\n\n')
   }
 
+  /** Where all that was said is sent. */
+  #mark (): void { if (this.#unsent.length === 0) this.#marks?.settle() }
+
   #push (piece: Piece, characters: number): void {
+    if (this.#isRepeating) return
     this.begin()
     const last = this.#unsent.findLastIndex(({ index }) => index === piece.index)
     const merged = merge(this.#unsent[last], piece)
@@ -156,6 +200,7 @@ export class StreamOutlet implements Outlet {
   }
 
   #write ({ index, delta, logprobs, reason }: Piece): void {
+    this.#marks?.said(index)
     this.#event({ choices: [{ index, delta, logprobs: logprobsOnTheWire(logprobs), finish_reason: reason }], ...this.#includeUsage && { usage: null } })
   }
 

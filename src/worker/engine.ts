@@ -64,6 +64,8 @@ export interface Sampling {
   readonly grammar: CompiledGrammar | null
   /** How many of the likeliest tokens are told with each token's score; null when no scores are wanted. */
   readonly topLogprobs: number | null
+  /** Tokens of the answer that were chosen elsewhere and stand at the end of its prompt; they count for penalties and seed. */
+  readonly said?: readonly number[]
 }
 
 /** A grammar that the engine has understood. Only the engine looks inside. */

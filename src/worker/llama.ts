@@ -8,6 +8,7 @@ import { bytesOfPiece } from './bytes.ts'
 import { Embedder } from './embedder.ts'
 import type { Spell } from './logprobs.ts'
 import { ScoredAnswer, type NativeContext, type NativeSampler, type NativeSequence, type ScoredToken } from './scored.ts'
+import { seedAt } from './seed.ts'
 import type { Vocabulary } from './template.ts'
 
 export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false
@@ -167,7 +168,7 @@ export class LlamaEngine implements Engine, Vocabulary {
     this.vocabularySize = vocabularySize
     this.embedder = new Embedder(context.model, { contextTokens, threads })
     this.#letter = this.tokenize('a')
-    const lane = (): Lane => ({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, scored: null, said: [] })
+    const lane = (): Lane => seededByPlace({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, scored: null, said: [] })
     this.#lanes = Array.from({ length: this.slots }, lane)
   }
 
@@ -190,6 +191,7 @@ export class LlamaEngine implements Engine, Vocabulary {
       await lane.sequence.evaluateWithoutGeneratingNewTokens(tokens as Token[])
       return { token: null }
     }
+    if (lane.answer === null && lane.scored === null) lane.said = [...sampling.said ?? []] as Token[]
     if (sampling.topLogprobs !== null) return this.#score(lane, tokens, sampling, sampling.topLogprobs)
     // The generator appends the token that it gave last by itself.
     lane.answer ??= lane.sequence.evaluateWithMetadata([...tokens] as Token[], {}, this.#options(sampling, lane)) as NonNullable<Lane['answer']>
@@ -298,6 +300,17 @@ export class LlamaEngine implements Engine, Vocabulary {
     const bytes = text.includes('\uFFFD') ? bytesOfPiece(this.#native.model.getTokenString(token)) : null
     return { token: text, bytes: bytes ?? [...Buffer.from(text)] }
   }
+}
+
+/** Internal of node-llama-cpp 3.22.1: resolved for every token, and a sampler whose seed has changed draws from the new one. */
+function seededByPlace (lane: Lane): Lane {
+  const sequence = lane.sequence as unknown as { _resolveSamplerConfig: NativeSequence['_resolveSamplerConfig'] }
+  const resolve = sequence._resolveSamplerConfig.bind(sequence)
+  sequence._resolveSamplerConfig = options => {
+    const config = resolve(options)
+    return config['temperature'] === 0 ? config : { ...config, seed: seedAt(Number(config['seed']), lane.said.length) }
+  }
+  return lane
 }
 
 function nativeOf (context: LlamaContext): Native {

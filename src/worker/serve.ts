@@ -2,14 +2,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { parseBody } from '../wire/parse.ts'
-import { BodyOutlet, sendError, sendJson, StreamOutlet } from './answer.ts'
-import type { Work } from './batch.ts'
-import { Choice } from './choice.ts'
+import { sendError, sendJson } from './answer.ts'
+import { answerChat } from './chat.ts'
 import { answerEmbeddings } from './embeddings.ts'
 import type { Model } from './load.ts'
-import { TokenLog } from './logprobs.ts'
-import { readRequest, seedOf } from './request.ts'
-import { ThoughtSplitter } from './thoughts.ts'
+import { readContinuation } from './marks.ts'
 import { detokenize, tokenize } from './tokens.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -37,7 +34,15 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
   }
   const routes = new Map<string, Handler>([
     ['POST /v1/chat/completions', async (request, response) => {
-      await answer(model, request, response, begin(response))
+      const signal = begin(response)
+      const wantsMarks = header(request, 'x-torchgate-marks') === '1'
+      await answerChat(model, { body: await bodyOf(request), isolation: isolationOf(request), wantsMarks, earlier: null }, response, signal)
+    }],
+    // Not for callers: the pool has a stream go on here whose worker ended.
+    ['POST /continuations', async (request, response) => {
+      const signal = begin(response)
+      const { request: body, earlier } = readContinuation(await bodyOf(request), model)
+      await answerChat(model, { body, isolation: isolationOf(request), wantsMarks: true, earlier }, response, signal)
     }],
     ['POST /v1/embeddings', async (request, response) => {
       const signal = begin(response)
@@ -91,43 +96,6 @@ async function handle (routes: Routes, request: IncomingMessage, response: Serve
   }
 }
 
-async function answer (model: Model, request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
-  const call = readRequest(await bodyOf(request), model.vocabularySize)
-  const prompt = model.prompt(call.conversation)
-  const hasLogprobs = call.sampling.topLogprobs !== null
-  const envelope = { model: call.model, fingerprint: model.fingerprint, hasLogprobs }
-  const outlet = call.stream ? new StreamOutlet(response, envelope, call.includeUsage) : new BodyOutlet(response, envelope)
-  const caller = call.tools === null ? () => null : model.caller(call.tools)
-  const grammar = model.held(call, prompt)
-  const spell = hasLogprobs ? model.spell : null
-  const choices = Array.from({ length: call.choices }, (_, index) => new Choice({
-    detokenize: model.detokenize,
-    thoughts: new ThoughtSplitter(prompt.thought),
-    calls: caller(),
-    isParallel: call.tools?.isParallel ?? true,
-    stops: call.stops,
-    log: spell === null ? null : new TokenLog(spell)
-  }, outlet.choice(index)))
-  const works = choices.map((choice, index): Work => ({
-    prompt: prompt.tokens,
-    isolation: header(request, 'x-torchgate-isolation'),
-    sampling: { ...call.sampling, seed: seedOf(index, call.sampling), grammar },
-    maxTokens: call.maxTokens,
-    take (token, scores) {
-      outlet.begin()
-      return choice.take(token, scores)
-    },
-    end ({ reason }) { choice.end(reason) }
-  }))
-  const done = await model.batch.runAll(works, { signal })
-  outlet.finish({
-    promptTokens: prompt.tokens.length,
-    completionTokens: done.reduce((sum, { generatedTokens }) => sum + generatedTokens, 0),
-    cachedTokens: done[0]!.cachedTokens,
-    reasoningTokens: choices.reduce((sum, { reasoningTokens }) => sum + reasoningTokens, 0)
-  })
-}
-
 /**
  * Aborts when the client leaves before the answer was sent. Watches the response, not the request: for a POST the
  * request closes as soon as its body is read.
@@ -160,6 +128,8 @@ async function readBody (request: IncomingMessage): Promise<Buffer> {
   if (bytes > MAX_BODY_BYTES) throw new GatewayError('request_too_large', `The body is larger than ${MAX_BODY_BYTES} bytes.`)
   return Buffer.concat(chunks)
 }
+
+function isolationOf (request: IncomingMessage): string { return header(request, 'x-torchgate-isolation') }
 
 function header (request: IncomingMessage, name: string): string {
   const value = request.headers[name]

@@ -1,0 +1,104 @@
+/** One chat completion: from the request to the works of its choices, and from their tokens to the answer. */
+import type { ServerResponse } from 'node:http'
+import { GatewayError } from '../errors.ts'
+import { BodyOutlet, StreamOutlet, type Outlet } from './answer.ts'
+import type { Batch, Done, Work } from './batch.ts'
+import { Choice } from './choice.ts'
+import type { Model } from './load.ts'
+import { TokenLog } from './logprobs.ts'
+import type { Earlier, EarlierChoice } from './marks.ts'
+import { readRequest, seedOf } from './request.ts'
+import { ThoughtSplitter } from './thoughts.ts'
+
+export interface ChatTask {
+  readonly body: Readonly<Record<string, unknown>>
+  /** Work of different domains never shares cached prompt state. */
+  readonly isolation: string
+  /** The stream is to be marked, so that it can go on elsewhere (marks.ts). */
+  readonly wantsMarks: boolean
+  /** The stream that this one goes on with, or null. */
+  readonly earlier: Earlier | null
+}
+
+const NOTHING: EarlierChoice = { said: [], isOver: false }
+
+export async function answerChat (model: Model, { body, isolation, wantsMarks, earlier }: ChatTask, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const call = readRequest(body, model.vocabularySize)
+  const prompt = model.prompt(call.conversation)
+  const hasLogprobs = call.sampling.topLogprobs !== null
+  const caller = call.tools === null ? () => null : model.caller(call.tools)
+  const grammar = model.held(call, prompt)
+  const spell = hasLogprobs ? model.spell : null
+  // A grammar would have to be led through what was said, and the likelihoods of that are not known any more.
+  const canGoOn = call.stream && grammar === null && !hasLogprobs
+  if (earlier !== null && (!canGoOn || earlier.choices.length !== call.choices)) {
+    throw new GatewayError('invalid_value', 'choices: this answer cannot go on from here.', { param: 'choices' })
+  }
+  const envelope = { model: call.model, fingerprint: model.fingerprint, hasLogprobs }
+  const outlet: Outlet = call.stream
+    ? new StreamOutlet(response, envelope, call.includeUsage, { isMarked: wantsMarks && canGoOn, earlier })
+    : new BodyOutlet(response, envelope)
+  const choices = Array.from({ length: call.choices }, (_, index) => new Choice({
+    detokenize: model.detokenize,
+    thoughts: new ThoughtSplitter(prompt.thought),
+    calls: caller(),
+    isParallel: call.tools?.isParallel ?? true,
+    stops: call.stops,
+    log: spell === null ? null : new TokenLog(spell)
+  }, outlet.choice(index)))
+  const before = choices.map((choice, index) => repeated(choice, earlier?.choices[index] ?? NOTHING))
+  outlet.goOn()
+  const room = Math.min(call.maxTokens, model.contextTokens - prompt.tokens.length)
+  const works = choices.flatMap((choice, index): Work[] => {
+    const { said, isOver, isComplete } = before[index]!
+    const end = (reason: Done['reason']): void => {
+      choice.end(reason)
+      outlet.over(index)
+    }
+    if (isOver) return []
+    if (isComplete || said.length >= room) {
+      end(isComplete ? 'stop' : 'length')
+      return []
+    }
+    return [{
+      prompt: said.length === 0 ? prompt.tokens : [...prompt.tokens, ...said],
+      isolation,
+      sampling: { ...call.sampling, seed: seedOf(index, call.sampling), grammar, said },
+      maxTokens: call.maxTokens - said.length,
+      take (token, scores) {
+        outlet.begin()
+        const wantsMore = choice.take(token, scores)
+        outlet.took(index, token)
+        return wantsMore
+      },
+      end ({ reason }) { end(reason) }
+    }]
+  })
+  const done = earlier === null ? await model.batch.runAll(works, { signal }) : await runApart(model.batch, works, signal)
+  outlet.finish({
+    promptTokens: prompt.tokens.length,
+    completionTokens: sum(before.map(({ said }) => said.length)) + sum(done.map(({ generatedTokens }) => generatedTokens)),
+    cachedTokens: Math.min(prompt.tokens.length, done[0]?.cachedTokens ?? 0),
+    reasoningTokens: sum(choices.map(({ reasoningTokens }) => reasoningTokens))
+  })
+}
+
+/** Leads a choice to where it was. `isComplete`: it ends there, but has not said so. */
+function repeated (choice: Choice, { said, isOver }: EarlierChoice): EarlierChoice & { readonly isComplete: boolean } {
+  const isComplete = said.map(token => choice.take(token)).includes(false)
+  return { said, isOver, isComplete }
+}
+
+/** Works of one call that do not begin with the same tokens any more. When one fails, all fail. */
+async function runApart (batch: Batch, works: readonly Work[], signal: AbortSignal): Promise<Done[]> {
+  const broken = new AbortController()
+  const either = AbortSignal.any([signal, broken.signal])
+  try {
+    return await Promise.all(works.map(work => batch.run(work, { signal: either })))
+  } catch (thrown) {
+    broken.abort(thrown)
+    throw thrown
+  }
+}
+
+function sum (numbers: readonly number[]): number { return numbers.reduce((all, number) => all + number, 0) }
