@@ -8,10 +8,11 @@ import { parseBody } from '../wire/parse.ts'
 import { chat } from './chat.ts'
 import type { CallerOutlet, Dialect } from './dialect.ts'
 import { disconnectSignal } from './disconnect.ts'
+import { countTokensRoute, messages } from './messages.ts'
 import { HttpOutlet } from './outlet.ts'
 
 /** All that can be spoken to a model. */
-const DIALECTS: readonly Dialect[] = [chat]
+const DIALECTS: readonly Dialect[] = [chat, messages]
 
 export interface CallRouteParts {
   readonly services: Services
@@ -32,6 +33,7 @@ export async function callRoutes (server: FastifyInstance, parts: CallRouteParts
       onRequest: opening(dialect, parts)
     }, (request, reply) => answer(dialect, parts.services, request, reply))
   }
+  await server.register(countTokensRoute, parts)
 }
 
 export function opening ({ endpoint, errors }: Pick<Dialect, 'endpoint' | 'errors'>, { recorders, onStart }: CallRouteParts): onRequestHookHandler {

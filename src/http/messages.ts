@@ -1,0 +1,56 @@
+import type { FastifyInstance } from 'fastify'
+import { GatewayError } from '../errors.ts'
+import { estimateTokens } from '../limits/estimate.ts'
+import type { ErrorDialect } from '../listener/errors.ts'
+import type { Services } from '../pipeline/chat.ts'
+import { routeOf } from '../pipeline/targets.ts'
+import { MessageStream, toMessage, type AnswerFacts } from '../wire/messages/answer.ts'
+import { errorBody, errorStatus } from '../wire/messages/errors.ts'
+import { showsThoughts, toChat, toCountedChat } from '../wire/messages/request.ts'
+import { parseBody } from '../wire/parse.ts'
+import { validateChat } from '../wire/validate.ts'
+import { TranslatingOutlet, type Asked, type Dialect } from './dialect.ts'
+
+const errors: ErrorDialect = {
+  status: errorStatus,
+  body: errorBody,
+  headers: requestId => ({ 'request-id': requestId })
+}
+
+/** POST /v1/messages: Anthropic's Messages API, for every backend. */
+export const messages: Dialect = {
+  path: '/v1/messages',
+  endpoint: 'messages',
+  errors,
+  toChat,
+  outlet (inner, asked) {
+    const facts = factsOf(asked)
+    const stream = new MessageStream(facts)
+    return new TranslatingOutlet(inner, {
+      whole: completion => toMessage(completion, facts),
+      chunk: chunk => stream.chunk(chunk),
+      end: () => stream.end(),
+      failed: error => stream.failed(error)
+    })
+  }
+}
+
+function factsOf ({ body, call }: Asked): AnswerFacts {
+  return {
+    id: call.id,
+    model: body['model'] as string,
+    stopSequences: (body['stop_sequences'] ?? []) as string[],
+    showsThoughts: showsThoughts(body),
+    counted: () => call.counted
+  }
+}
+
+/** POST /v1/messages/count_tokens: the gateway's own estimate, the one that limits reserve by. No model is asked. */
+export async function countTokensRoute (server: FastifyInstance, { services }: { services: Services }): Promise<void> {
+  server.post('/v1/messages/count_tokens', { config: { scope: 'inference', errors } }, async request => {
+    if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
+    const chat = validateChat(toCountedChat(parseBody(request.body as Buffer)))
+    routeOf(services, request.principal!.tenant, chat.model)
+    return { input_tokens: estimateTokens(chat, services.config.limits.assumedOutputTokens).input }
+  })
+}
