@@ -1,7 +1,6 @@
-import { checkFiles } from '../config/check.ts'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import { ConfigError, problemLine, type Problem } from '../config/problems.ts'
-import { checkSecrets } from '../config/secrets.ts'
+import { surroundingsOf } from './configuration.ts'
 
 export interface CheckOptions {
   readonly env: NodeJS.ProcessEnv
@@ -12,8 +11,8 @@ export interface CheckOptions {
 export function check (path: string, { env, print = console.log }: CheckOptions): 0 | 1 {
   const found = load(path, env)
   if (Array.isArray(found)) return report(found, print)
-  const { config, revision, warnings, place } = found
-  const code = report([...warnings, ...[...checkFiles(config), ...checkSecrets(config, env)].map(place)], print)
+  const { config, revision, warnings } = found
+  const code = report([...warnings, ...surroundingsOf(found, env).problems], print)
   if (code === 0) {
     const parts = [counted(config.backends, 'backend'), counted(config.models, 'model'), counted(config.tenants, 'tenant')]
     print(`${path}: ok, ${parts.join(', ')}, revision ${revision}`)

@@ -2,9 +2,11 @@ import { resolve } from 'node:path'
 import { checkFiles } from '../config/check.ts'
 import { defaultConfig } from '../config/defaults.ts'
 import { adoptConfig, loadConfig, type LoadedConfig } from '../config/load.ts'
-import { ConfigError } from '../config/problems.ts'
+import { isPulled } from '../config/pulled.ts'
+import { ConfigError, formatPath, type Finding, type Problem } from '../config/problems.ts'
 import { checkSecrets } from '../config/secrets.ts'
 import { BUILTIN_MODEL } from '../models/builtin.ts'
+import { resolvePulled } from '../models/pulled.ts'
 
 export interface ConfigurationOptions {
   readonly config?: string
@@ -24,7 +26,7 @@ export function configurationFor (options: ConfigurationOptions, env: NodeJS.Pro
     throw new Error('--model goes without --config: a configuration file names its models itself (backends[].models[].path).')
   }
   const merged = { ...env, ...flags(options) }
-  const model = options.model === undefined ? {} : { model: resolve(options.model) }
+  const model = options.model === undefined ? {} : { model: isPulled(options.model) ? options.model : resolve(options.model) }
   const loaded = options.config === undefined
     ? adoptConfig(defaultConfig(env, { builtin: BUILTIN_MODEL, ...model }), { env: merged })
     : loadConfig(options.config, { env: merged })
@@ -41,8 +43,23 @@ function flags ({ host, port, adminPort }: ConfigurationOptions): NodeJS.Process
   }
 }
 
-/** Before a start: the files and secrets that the configuration names are there. */
-export function assertSurroundings (loaded: LoadedConfig, env: NodeJS.ProcessEnv): void {
-  const problems = [...checkFiles(loaded.config), ...checkSecrets(loaded.config, env)].map(finding => loaded.place(finding))
+/** What a configuration names outside itself: files, pulled models, secrets. */
+export interface Surroundings {
+  /** With the real paths of pulled models. */
+  readonly loaded: LoadedConfig
+  readonly problems: readonly Problem[]
+}
+
+export function surroundingsOf (loaded: LoadedConfig, env: NodeJS.ProcessEnv): Surroundings {
+  const { config, findings } = resolvePulled(loaded.config)
+  const isTold = ({ path }: Finding) => findings.some(finding => formatPath(finding.path) === formatPath(path))
+  const missing = checkFiles(config).filter(finding => !isTold(finding))
+  return { loaded: { ...loaded, config }, problems: [...findings, ...missing, ...checkSecrets(config, env)].map(finding => loaded.place(finding)) }
+}
+
+/** Before a start: what the configuration names is there. @returns it with the real paths of pulled models */
+export function assertSurroundings (loaded: LoadedConfig, env: NodeJS.ProcessEnv): LoadedConfig {
+  const { loaded: found, problems } = surroundingsOf(loaded, env)
   if (problems.some(({ severity }) => severity === 'error')) throw new ConfigError(problems)
+  return found
 }

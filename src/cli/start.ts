@@ -13,9 +13,9 @@ import { welcome } from './welcome.ts'
 export async function start (options: ConfigurationOptions, env: NodeJS.ProcessEnv): Promise<number> {
   const { signal: stopping, exitCode } = stopSignal()
   const code = await reported(async () => {
-    const loaded = configurationFor(options, env)
-    for (const warning of loaded.warnings) say(problemLine(warning))
-    assertSurroundings(loaded, env)
+    const given = configurationFor(options, env)
+    for (const warning of given.warnings) say(problemLine(warning))
+    const loaded = assertSurroundings(given, env)
     // A mistake in the configuration is told before the rest of the program is loaded.
     const { openGateway } = await import('../gateway.ts')
     const gateway = await openGateway(loaded.config, { env, revision: loaded.revision })

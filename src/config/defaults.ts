@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path'
 import { check } from './check.ts'
 import { conform } from './conform.ts'
 import { applyEnvironment, isSet } from './environment.ts'
+import { isPulled, pulledName } from './pulled.ts'
 import { ConfigError, formatPath, placeless } from './problems.ts'
 import { PROVIDERS, type Provider } from './providers.ts'
 import { Config } from './schema.ts'
@@ -13,7 +14,7 @@ export interface BuiltinModel { readonly name: string, readonly path: string, re
 
 export interface DefaultOptions {
   readonly builtin: BuiltinModel
-  /** A GGUF file to serve instead of the built-in model; relative to the working folder. */
+  /** A GGUF file to serve instead of the built-in model, relative to the working folder, or `model:NAME`. */
   readonly model?: string
 }
 
@@ -53,7 +54,7 @@ const MOST_THREADS = 8
 function ownModel (path: string) {
   // One core stays free for the gateway, which would otherwise wait behind its own worker.
   const threads = Math.max(1, Math.min(availableParallelism() - 1, MOST_THREADS))
-  return { name: modelNameOf(path), path: resolve(path), contextTokens: 4096, slots: 4, threads, gpu: 'auto' }
+  return { name: isPulled(path) ? pulledName(path) : modelNameOf(path), path: isPulled(path) ? path : resolve(path), contextTokens: 4096, slots: 4, threads, gpu: 'auto' }
 }
 
 /** `Qwen3 0.6B-Q8_0-00001-of-00002.gguf` is called `qwen3-0.6b-q8_0`. */
@@ -62,8 +63,8 @@ export function modelNameOf (path: string): string {
   return name.replaceAll(/[^a-z0-9._-]+/g, '-').replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model'
 }
 
-function cloudBackend ({ name, key, baseUrl, baseUrlVariable }: Provider, env: NodeJS.ProcessEnv) {
-  return { name, kind: 'openai', baseUrl: ownBaseUrl(baseUrlVariable, env) ?? baseUrl, locality: 'cloud', apiKey: { env: key } }
+function cloudBackend ({ name, kind = 'openai', key, baseUrl, baseUrlVariable }: Provider, env: NodeJS.ProcessEnv) {
+  return { name, kind, baseUrl: ownBaseUrl(baseUrlVariable, env) ?? baseUrl, locality: 'cloud', apiKey: { env: key } }
 }
 
 function ownBaseUrl (variable: string | null, env: NodeJS.ProcessEnv): string | null {

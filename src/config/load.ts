@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { check } from './check.ts'
 import { conform } from './conform.ts'
 import { applyEnvironment } from './environment.ts'
+import { isPulled } from './pulled.ts'
 import { ConfigError, formatPath, type Finding, type Problem } from './problems.ts'
 import { Config, type Secret } from './schema.ts'
 import { readSource } from './source.ts'
@@ -72,7 +73,7 @@ function withAbsolutePaths (config: Config, folder: string): Config {
     dataDir: resolve(folder, config.dataDir),
     state: redis === undefined ? config.state : { ...config.state, redis: { ...redis, url: secret(redis.url) } },
     backends: config.backends.map(backend => {
-      if (backend.kind === 'pool') return { ...backend, models: backend.models.map(model => ({ ...model, path: resolve(folder, model.path) })) }
+      if (backend.kind === 'pool') return { ...backend, models: backend.models.map(model => isPulled(model.path) ? model : { ...model, path: resolve(folder, model.path) }) }
       return backend.apiKey === undefined ? backend : { ...backend, apiKey: secret(backend.apiKey) }
     })
   }

@@ -13,6 +13,8 @@ export interface GgufHead {
   readonly name: string | null
   /** `general.license` */
   readonly license: string | null
+  /** `general.license.name`: what `other` stands for. */
+  readonly licenseName: string | null
   /** Longest context the model was trained for, in tokens; null when the file does not say. */
   readonly contextTokens: number | null
   /** `general.file_type`: llama.cpp's number for the quantisation. */
@@ -162,6 +164,7 @@ class Facts {
       architecture,
       name: this.text('general.name'),
       license: this.text('general.license'),
+      licenseName: this.text('general.license.name'),
       contextTokens: this.number(`${architecture}.context_length`) || null,
       fileType: this.number('general.file_type'),
       parameters,

@@ -111,7 +111,7 @@ export async function textOf ({ body, url }: Reply): Promise<string> {
 }
 
 /** Seconds or a date -> milliseconds; null when it says neither. */
-export function retryAfterMs (header: string | undefined, nowMs = Date.now()): number | null {
+export function pauseAskedFor (header: string | undefined, nowMs = Date.now()): number | null {
   if (header === undefined) return null
   if (/^\d{1,9}$/.test(header)) return Number(header) * 1000
   const date = Date.parse(header)
