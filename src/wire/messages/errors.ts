@@ -23,5 +23,10 @@ export interface MessagesError { type: 'error', error: { type: string, message: 
 export function errorBody (error: GatewayError, requestId: string): MessagesError {
   const status = errorStatus(error)
   const type = TYPES[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error')
-  return { type: 'error', error: { type, message: error.message }, request_id: requestId }
+  return { type: 'error', error: { type, message: withPlace(error) }, request_id: requestId }
+}
+
+/** There is no member of its own for the parameter at fault. */
+function withPlace ({ message, param }: GatewayError): string {
+  return param === null || message.includes(param) ? message : `${param}: ${message}`
 }
