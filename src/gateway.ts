@@ -3,10 +3,11 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Backend } from './backends/backend.ts'
+import { createAnthropicBackend } from './backends/anthropic.ts'
 import { createOpenAIBackend } from './backends/openai.ts'
 import { createPool, type Pool } from './backends/pool/pool.ts'
 import { modelRoutes, patternAllows } from './config/resolve.ts'
-import type { BackendConfig, Config } from './config/schema.ts'
+import type { BackendConfig, Config, Locality } from './config/schema.ts'
 import { resolveSecret } from './config/secrets.ts'
 import type { GatewayError } from './errors.ts'
 import { createEgress } from './egress/dialer.ts'
@@ -182,7 +183,8 @@ function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv,
     return createPool(config, { observer: metrics.observer, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
   }
   const apiKey = config.apiKey === undefined ? null : resolveSecret(config.apiKey, { path: `${path}.apiKey`, env })
-  return createOpenAIBackend(config, { dial: (origin, boundary) => egress.dial(origin, boundary), apiKey })
+  const options = { dial: (origin: string, boundary: Locality) => egress.dial(origin, boundary), apiKey }
+  return config.kind === 'anthropic' ? createAnthropicBackend(config, options) : createOpenAIBackend(config, options)
 }
 
 function egressOf (config: Config): Egress {

@@ -40,4 +40,11 @@ export interface Availability {
   readonly freeSlots: number
   /** Longest prompt plus answer in tokens, where known. */
   readonly contextTokens: number | null
+  /** Why it is down, where more is known than that it failed. */
+  readonly reason?: DownReason
+  /** When a backend that is down is asked again. */
+  readonly retryAfterS?: number
 }
+
+/** `key_refused`: the provider refuses the gateway's key, or asks to be paid. `rate_limited`: it said how long to wait. */
+export type DownReason = 'failing' | 'rate_limited' | 'key_refused'

@@ -86,12 +86,22 @@ function codeOf (thrown: unknown): string {
   return thrown instanceof Error ? thrown.name : 'unknown error'
 }
 
+/** How the credential was refused. */
+export class Refused extends Error {
+  readonly status: number
+
+  constructor (status: number) {
+    super(`status ${status}`)
+    this.status = status
+  }
+}
+
 function failed (asked: Asked, status: number, error: WireError, retryS: number | null): GatewayError {
   const { name } = asked
   const why = after(asked, error)
   const retry = { retryAfterS: retryS }
   if (status === 401 || status === 402 || status === 403 || blamesTheKey(error)) {
-    return new GatewayError('backend_auth_failed', `${name} refused the credential of the gateway (${status}).`)
+    return new GatewayError('backend_auth_failed', `${name} refused the credential of the gateway (${status}).`, { cause: new Refused(status) })
   }
   if (status === 404) return new GatewayError('backend_invalid_answer', `${name} does not know the model or the route (404)${why}`)
   if (status === 408) return new GatewayError('backend_timeout', `${name} gave up waiting (408)${why}`)
@@ -112,20 +122,34 @@ function rejected (asked: Asked, status: number, error: WireError): GatewayError
 /** Some say so with a 400, too. The key is the gateway's: a caller must never read it as a word about its own. */
 function blamesTheKey ({ code, type, message }: WireError): boolean {
   return type === 'authentication_error' || /api_?key|authentication/i.test(String(code)) ||
-    /^(incorrect|invalid) api key|api key not valid/i.test(message?.slice(0, 500) ?? '')
+    /^(incorrect|invalid) api key|api key not valid|credit balance is too low/i.test(message?.slice(0, 500) ?? '')
 }
 
-/** OpenAI has a code for it, llama-server a type, vLLM only a sentence. */
+/** OpenAI has a code for it, llama-server a type, vLLM and Anthropic only a sentence. */
 function isTooLong ({ code, type, message }: WireError): boolean {
   return code === 'context_length_exceeded' || type === 'exceed_context_size_error' ||
-    /maximum context length|exceeds? the (available |maximum )?context|context (length|window|size) exceeded/i.test(message?.slice(0, 500) ?? '')
+    /maximum context length|exceeds? the (available |maximum )?context|exceed context limit|prompt is too long|context (length|window|size) exceeded/i.test(message?.slice(0, 500) ?? '')
 }
 
+/** Anthropic's `error.type` and the status that goes with it. Source: "Errors", read 2026-11-22. */
+const STATUS_OF_TYPE: ReadonlyMap<string | null, number> = new Map([
+  ['invalid_request_error', 400],
+  ['authentication_error', 401],
+  ['billing_error', 402],
+  ['permission_error', 403],
+  ['not_found_error', 404],
+  ['request_too_large', 413],
+  ['rate_limit_error', 429],
+  ['api_error', 500],
+  ['timeout_error', 504],
+  ['overloaded_error', 529]
+])
+
 function statusOf ({ code, type }: WireError): number {
-  if (code === 'context_length_exceeded' || type === 'invalid_request_error' || type === 'exceed_context_size_error') return 400
-  if (code === 'rate_limit_exceeded' || type === 'rate_limit_error') return 429
-  if (code === 'invalid_api_key' || type === 'authentication_error') return 401
-  return 500
+  if (code === 'context_length_exceeded' || type === 'exceed_context_size_error') return 400
+  if (code === 'rate_limit_exceeded') return 429
+  if (code === 'invalid_api_key') return 401
+  return STATUS_OF_TYPE.get(type) ?? 500
 }
 
 /** How a sentence about this error ends. */

@@ -1,6 +1,6 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { chunkHasContent, doneEnd, findError, hasPlainText, noteFinished, type WireError } from '../wire/observe.ts'
-import { DONE_EVENT, EventCutter, events } from '../wire/sse.ts'
+import { DONE_EVENT, events, type Cutter } from '../wire/sse.ts'
 
 /** Unread bytes at which the backend is told to wait. */
 const HIGH_WATER_BYTES = 262_144
@@ -35,7 +35,7 @@ export interface FrameSource {
  */
 export class Frames implements AsyncIterableIterator<Buffer, undefined> {
   readonly #source: FrameSource
-  readonly #cutter: EventCutter
+  readonly #cutter: Cutter
   readonly #finished = new Set<number>()
   #raw: Buffer[] = []
   #rawBytes = 0
@@ -52,9 +52,10 @@ export class Frames implements AsyncIterableIterator<Buffer, undefined> {
   #isScheduled = false
   #waiting: { resolve: (result: IteratorResult<Buffer, undefined>) => void, reject: (error: unknown) => void } | null = null
 
-  constructor (source: FrameSource) {
+  /** @param cutter gives canonical events, whatever the bytes are */
+  constructor (source: FrameSource, cutter: Cutter) {
     this.#source = source
-    this.#cutter = new EventCutter(source.name)
+    this.#cutter = cutter
   }
 
   /** True while everything that came has been taken: then silence is the backend's. */

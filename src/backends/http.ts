@@ -4,6 +4,7 @@ import { GatewayError } from '../errors.ts'
 import type { Answer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import { wireErrorOf, type WireError } from '../wire/observe.ts'
+import { EventCutter, type Cutter } from '../wire/sse.ts'
 import type { Attempts, Running } from './attempts.ts'
 import { broken, refused, reported, reportedInStream, type Asked } from './failure.ts'
 import { Frames, type FrameSource } from './frames.ts'
@@ -36,6 +37,16 @@ export interface ExchangeOptions {
   readonly choices?: number
   /** Holds the attempt for as long as it has, or waits for, a connection. */
   readonly attempts?: Attempts
+  /** For a server that speaks another dialect. */
+  readonly translation?: Translation
+}
+
+/** From the answers of another dialect to canonical ones. Errors are read in every dialect, and are left as they are. */
+export interface Translation {
+  /** For one stream. */
+  cutter (): Cutter
+  /** What is no answer in that dialect becomes null. */
+  whole (value: unknown): unknown
 }
 
 /** All in milliseconds from the start of the attempt, but for `idleMs`. */
@@ -128,7 +139,7 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
     const type = text(headers['content-type'])
     const isEvents = /^text\/event-stream\b/i.test(type)
     if (encoding !== '' && encoding !== 'identity') this.#refuseAnswer(`compressed its answer (${encoding.slice(0, 20)}), which nobody asked for`)
-    else if (this.#options.stream && isEvents) this.#frames = new Frames(this)
+    else if (this.#options.stream && isEvents) this.#frames = new Frames(this, this.#options.translation?.cutter() ?? new EventCutter(this.name))
     else if (this.#options.stream) this.#collected = new Collected(MAX_REFUSAL_BYTES, body => { this.#notAStream(body, type) })
     else if (isEvents) this.#refuseAnswer('answered with a stream, which nobody asked for')
     else this.#collected = new Collected(MAX_BODY_BYTES, (body, isWhole) => { this.#whole(body, isWhole, type) })
@@ -253,7 +264,13 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
     const value = parse(bytes)
     const error = wireErrorOf(value)
     if (error !== null) this.refuse(reported(this.#asked, error))
+    else if (this.#options.translation !== undefined) this.#translated(this.#options.translation.whole(value), type)
     else if (isCompletion(value)) this.#resolve({ kind: 'body', bytes, value })
+    else this.#refuseAnswer(`answered with ${named(type)} that is no chat completion`)
+  }
+
+  #translated (value: unknown, type: string): void {
+    if (isCompletion(value)) this.#resolve({ kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value })
     else this.#refuseAnswer(`answered with ${named(type)} that is no chat completion`)
   }
 }

@@ -5,7 +5,7 @@ import { nearest } from './nearest.ts'
 import { listed, type Finding, type Path } from './problems.ts'
 import { PROVIDERS } from './providers.ts'
 import { checkReach, rank } from './reach.ts'
-import { DATA_CLASSES, LOCALITIES, type Config, type ModelConfig, type OpenAIBackendConfig, type PoolConfig, type TargetConfig } from './schema.ts'
+import { DATA_CLASSES, LOCALITIES, type AnthropicBackendConfig, type Config, type ModelConfig, type OpenAIBackendConfig, type PoolConfig, type TargetConfig } from './schema.ts'
 
 /** Everything that does not fit, errors and warnings, in no particular order of weight. */
 export function check (config: Config): Finding[] {
@@ -14,7 +14,7 @@ export function check (config: Config): Finding[] {
     ...checkBoundaries(config),
     ...checkNetworks(config),
     ...checkNames(config),
-    ...config.backends.flatMap((backend, index) => backend.kind === 'pool' ? checkPool(backend, index) : checkOpenAI(backend, index, config)),
+    ...config.backends.flatMap((backend, index) => backend.kind === 'pool' ? checkPool(backend, index) : checkUpstream(backend, index, config)),
     ...config.models.flatMap((model, index) => model.targets.flatMap((target, at) => checkTarget(config, model, target, ['models', index, 'targets', at]))),
     ...checkLimits(config),
     ...checkReach(config)
@@ -75,12 +75,15 @@ function checkPool ({ restart }: PoolConfig, index: number): Finding[] {
   return [error(['backends', index, 'restart', 'maxBackoffMs'], `expected at least ${restart.backoffMs}, as backoffMs is; got ${restart.maxBackoffMs}`)]
 }
 
-function checkOpenAI (backend: OpenAIBackendConfig, index: number, config: Config): Finding[] {
+/** A backend behind a URL. */
+type UpstreamConfig = OpenAIBackendConfig | AnthropicBackendConfig
+
+function checkUpstream (backend: UpstreamConfig, index: number, config: Config): Finding[] {
   const path = ['backends', index]
   return [...checkUrl(backend, [...path, 'baseUrl'], config), ...checkLocality(backend, [...path, 'locality']), ...checkHeaders(backend, [...path, 'headers'])]
 }
 
-function checkUrl (backend: OpenAIBackendConfig, path: Path, { server, admin }: Config): Finding[] {
+function checkUrl (backend: UpstreamConfig, path: Path, { server, admin }: Config): Finding[] {
   if (!URL.canParse(backend.baseUrl)) return [error(path, 'expected a whole URL, such as https://api.example.com/v1')]
   const url = new URL(backend.baseUrl)
   const insecure = url.protocol === 'http:' && backend.locality === 'cloud' && !backend.allowInsecure && !isLoopback(url)
@@ -89,6 +92,7 @@ function checkUrl (backend: OpenAIBackendConfig, path: Path, { server, admin }: 
     // The URL itself stays out of the messages: what stands before the @ or behind the ? is often a key.
     ...url.username + url.password === '' ? [] : [error(path, 'expected no user name or password; name the key in apiKey')],
     ...url.search + url.hash === '' && !/[?#]/.test(backend.baseUrl) ? [] : [error(path, 'expected no ?query and no #fragment')],
+    ...backend.kind === 'anthropic' && /\/v1(\/messages)?\/?$/.test(url.pathname) ? [error(path, 'expected nothing of /v1/messages; the gateway adds it')] : [],
     ...insecure ? [error(path, 'http:// would send prompts and the key in the clear; expected https://, or allowInsecure: true to accept that')] : [],
     ...own ? [error(path, `port ${url.port} of this host is this gateway itself; calls would run in a circle`)] : []
   ]
@@ -107,7 +111,7 @@ function isLoopback ({ hostname }: URL): boolean {
 const THIRD_PARTIES: ReadonlySet<string> = new Set(PROVIDERS.map(({ baseUrl }) => new URL(baseUrl).hostname))
 
 /** Whatever the configuration says, a provider we know is not inside the house. */
-function checkLocality ({ baseUrl, locality }: OpenAIBackendConfig, path: Path): Finding[] {
+function checkLocality ({ baseUrl, locality }: UpstreamConfig, path: Path): Finding[] {
   const host = URL.canParse(baseUrl) ? new URL(baseUrl).hostname : ''
   return locality === 'cloud' || !THIRD_PARTIES.has(host) ? [] : [error(path, `expected cloud, because ${host} is a third party; got "${locality}"`)]
 }
@@ -115,7 +119,7 @@ function checkLocality ({ baseUrl, locality }: OpenAIBackendConfig, path: Path):
 const SECRET_HEADERS = /^(proxy-)?authorization$|^cookie$|api-?key|token|secret/i
 const OWN_HEADERS = /^(host|connection|content-length|content-type|content-encoding|transfer-encoding|accept-encoding|te|trailer|upgrade|expect|keep-alive)$/i
 
-function checkHeaders ({ headers }: OpenAIBackendConfig, path: Path): Finding[] {
+function checkHeaders ({ headers }: UpstreamConfig, path: Path): Finding[] {
   return Object.keys(headers).flatMap(name => {
     if (SECRET_HEADERS.test(name)) return [error([...path, name], 'holds a secret by its name; name the key in apiKey')]
     return OWN_HEADERS.test(name) ? [error([...path, name], 'is set by the gateway itself')] : []

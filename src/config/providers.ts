@@ -1,12 +1,13 @@
 /**
- * Services that speak the OpenAI API and become backends by themselves when their usual key is in the environment.
- * Base URLs are those of each provider's OpenAI-compatible API; keys are the variables their own SDKs read.
+ * Services that become backends by themselves when their usual key is in the environment. Base URLs are those of Anthropic's own
+ * API, and of each other provider's OpenAI-compatible one; keys and variables are those that their own SDKs read.
  *
+ * kind  what they speak: "openai" if left out
  * bare  public names that are also served without the `provider/` in front
  */
 export const PROVIDERS = [
   { name: 'openai', key: 'OPENAI_API_KEY', baseUrl: 'https://api.openai.com/v1', baseUrlVariable: 'OPENAI_BASE_URL', bare: ['gpt-*', 'o1*', 'o3*', 'o4*', 'chatgpt-*'] },
-  { name: 'anthropic', key: 'ANTHROPIC_API_KEY', baseUrl: 'https://api.anthropic.com/v1', baseUrlVariable: null, bare: [] },
+  { name: 'anthropic', key: 'ANTHROPIC_API_KEY', kind: 'anthropic', baseUrl: 'https://api.anthropic.com', baseUrlVariable: 'ANTHROPIC_BASE_URL', bare: ['claude-*'] },
   { name: 'groq', key: 'GROQ_API_KEY', baseUrl: 'https://api.groq.com/openai/v1', baseUrlVariable: null, bare: [] },
   { name: 'mistral', key: 'MISTRAL_API_KEY', baseUrl: 'https://api.mistral.ai/v1', baseUrlVariable: null, bare: [] },
   { name: 'openrouter', key: 'OPENROUTER_API_KEY', baseUrl: 'https://openrouter.ai/api/v1', baseUrlVariable: null, bare: [] },
@@ -18,6 +19,7 @@ export const PROVIDERS = [
 
 export interface Provider {
   readonly name: string
+  readonly kind?: 'openai' | 'anthropic'
   /** The variable that holds the key; its twin `…_FILE` counts too. */
   readonly key: string
   readonly baseUrl: string

@@ -80,17 +80,10 @@ export const PoolConfig = Type.Object({
 }, { additionalProperties: false })
 export type PoolConfig = Static<typeof PoolConfig>
 
-export const OpenAIBackendConfig = Type.Object({
-  name: Name('Unique name, used in targets, metrics and records.'),
-  kind: Type.Literal('openai', { description: 'Any server that speaks the OpenAI API.' }),
-  baseUrl: Type.String({
-    pattern: '^https?://',
-    patternErrorMessage: 'a URL that starts with http:// or https://',
-    writeOnly: true,
-    description: 'URL up to and with `/v1`.'
-  }),
-  locality: Locality,
-  apiKey: Type.Optional(SecretAt('Sent as `Authorization: Bearer`. Leave it out for a server that asks for none.')),
+const BASE_URL = { pattern: '^https?://', patternErrorMessage: 'a URL that starts with http:// or https://', writeOnly: true }
+
+/** What every backend behind a URL has. */
+const UPSTREAM = {
   headers: Type.Record(
     Type.String({ pattern: '^[A-Za-z0-9-]+$' }),
     Type.String({ pattern: '^[\\t\\x20-\\x7e]*$', patternErrorMessage: 'printable ASCII on one line', writeOnly: true }),
@@ -105,10 +98,33 @@ export const OpenAIBackendConfig = Type.Object({
     idleMs: Milliseconds(15_000, 'Longest silence inside a stream.'),
     totalMs: Milliseconds(600_000, 'Whole attempt.')
   }, 'Five separate waits.')
+}
+
+export const OpenAIBackendConfig = Type.Object({
+  name: Name('Unique name, used in targets, metrics and records.'),
+  kind: Type.Literal('openai', { description: 'Any server that speaks the OpenAI API.' }),
+  baseUrl: Type.String({ ...BASE_URL, description: 'URL up to and with `/v1`.' }),
+  locality: Locality,
+  apiKey: Type.Optional(SecretAt('Sent as `Authorization: Bearer`. Leave it out for a server that asks for none.')),
+  ...UPSTREAM
 }, { additionalProperties: false })
 export type OpenAIBackendConfig = Static<typeof OpenAIBackendConfig>
 
-export const BackendConfig = Type.Union([PoolConfig, OpenAIBackendConfig], { description: 'Told apart by `kind`.' })
+export const AnthropicBackendConfig = Type.Object({
+  name: Name('Unique name, used in targets, metrics and records.'),
+  kind: Type.Literal('anthropic', { description: 'Anthropic, or a server that speaks its Messages API.' }),
+  baseUrl: Type.String({ ...BASE_URL, default: 'https://api.anthropic.com', description: 'URL without `/v1/messages`.' }),
+  locality: Locality,
+  apiKey: Type.Optional(SecretAt('Sent as `x-api-key`. Leave it out for a server that asks for none.')),
+  anthropicVersion: Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}$', patternErrorMessage: 'a date such as 2023-06-01', default: '2023-06-01', description: 'Version of the API, sent as `anthropic-version`.' }),
+  maxTokens: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 4096, description: 'Longest answer of a call that sets no `max_completion_tokens`; Anthropic demands a limit. A budget for thoughts comes on top.' }),
+  promptCache: Type.Enum(['off', '5m', '1h'] as const, { default: 'off', description: 'How long Anthropic keeps tools and instructions ready for the next call. To write them into its cache costs more than to read them once.' }),
+  thinking: Type.Enum(['auto', 'budget', 'adaptive'] as const, { default: 'auto', description: 'How `reasoning_effort` is said: as a budget of tokens (models up to Claude 4.5) or as an effort (later ones). `auto` tells by the name of the model.' }),
+  ...UPSTREAM
+}, { additionalProperties: false })
+export type AnthropicBackendConfig = Static<typeof AnthropicBackendConfig>
+
+export const BackendConfig = Type.Union([PoolConfig, OpenAIBackendConfig, AnthropicBackendConfig], { description: 'Told apart by `kind`.' })
 export type BackendConfig = Static<typeof BackendConfig>
 
 export const TargetConfig = Type.Object({

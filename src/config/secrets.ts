@@ -33,7 +33,7 @@ export function checkSecrets (config: Config, env: NodeJS.ProcessEnv): Finding[]
 
 function secretsOf (config: Config): { path: Path, secret: Secret }[] {
   const keys = config.backends.flatMap((backend, index) =>
-    backend.kind === 'openai' && backend.apiKey !== undefined ? [{ path: ['backends', index, 'apiKey'], secret: backend.apiKey }] : [])
+    backend.kind !== 'pool' && backend.apiKey !== undefined ? [{ path: ['backends', index, 'apiKey'], secret: backend.apiKey }] : [])
   const redis = config.state.redis
   return redis === undefined ? keys : [{ path: ['state', 'redis', 'url'], secret: redis.url }, ...keys]
 }

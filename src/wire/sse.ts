@@ -26,8 +26,18 @@ export function * events (frame: Buffer): Generator<string, void, undefined> {
   }
 }
 
+/** Makes frames of whole canonical events out of the bytes of one stream. */
+export interface Cutter {
+  /** `[DONE]` was among the events given out; nothing comes after it. */
+  readonly hasDone: boolean
+  /** @returns the events that are whole by now, or null when there is none */
+  push (chunk: Buffer): Buffer | null
+  /** After the last byte: what is still whole. */
+  end (): Buffer | null
+}
+
 /** Cuts one stream. Work is linear in the bytes, however they are split. */
-export class EventCutter {
+export class EventCutter implements Cutter {
   readonly #source: string
   readonly #rest = new Pending()
   readonly #lines: LineReader

@@ -41,10 +41,10 @@ test('a file name becomes a model name', async t => {
 })
 
 test('every provider whose key is set becomes a cloud backend and answers provider/model', async t => {
-  for (const { name, key, baseUrl } of PROVIDERS) {
+  for (const { name, key, baseUrl, ...more } of PROVIDERS) {
     for (const env of [{ [key]: 'k' }, { [`${key}_FILE`]: '/run/k' }]) {
       const config = defaultConfig(env, { builtin })
-      t.match(config.backends[1], { name, kind: 'openai', locality: 'cloud', baseUrl, apiKey: { env: key } })
+      t.match(config.backends[1], { name, kind: 'kind' in more ? more.kind : 'openai', locality: 'cloud', baseUrl, apiKey: { env: key } })
       t.equal(config.backends.length, 2)
       t.same(modelRoutes(config).find(`${name}/some/model:1`)?.targets, [{ backend: name, model: 'some/model:1' }])
       t.same(check(config), [])
@@ -73,6 +73,16 @@ test('OPENAI_BASE_URL is taken where it can be, and still counts as cloud', asyn
   t.throws(() => at('http://localhost:8080/v1'), { message: 'OPENAI_BASE_URL: port 8080 of this host is this gateway itself; calls would run in a circle' })
   t.match(at('http://localhost:8080/v1', { PORT: '8081' }), { baseUrl: 'http://localhost:8080/v1' })
   t.match(defaultConfig({ OPENAI_BASE_URL: 'nonsense' }, { builtin }).backends.length, 1, 'without a key it does not matter')
+})
+
+test('ANTHROPIC_API_KEY brings Anthropic itself, ANTHROPIC_BASE_URL another server of its API, without /v1', async t => {
+  const at = (env: NodeJS.ProcessEnv) => defaultConfig({ ANTHROPIC_API_KEY: 'k', ...env }, { builtin })
+  t.match(at({}).backends[1], { kind: 'anthropic', baseUrl: 'https://api.anthropic.com', anthropicVersion: '2023-06-01', maxTokens: 4096, promptCache: 'off' })
+  t.same(modelRoutes(at({})).find('claude-sonnet-5')?.targets, [{ backend: 'anthropic', model: 'claude-sonnet-5' }])
+  t.match(at({ ANTHROPIC_BASE_URL: 'http://127.0.0.1:9000/' }).backends[1], { baseUrl: 'http://127.0.0.1:9000', locality: 'cloud' })
+  for (const path of ['/v1', '/v1/', '/v1/messages']) {
+    t.throws(() => at({ ANTHROPIC_BASE_URL: `https://host${path}` }), { message: 'ANTHROPIC_BASE_URL: expected nothing of /v1/messages; the gateway adds it' })
+  }
 })
 
 test('the defaults pass their own checks', async t => {

@@ -11,7 +11,7 @@ const FILE = join(import.meta.dirname, '../../torchgate.example.yaml')
 const text = readFileSync(FILE, 'utf8')
 /** Options left out begin with `#` and no space; prose has the space. */
 const everything = text.replace(/^( *)#(?=\S)/gm, '$1')
-const secrets = { OPENAI_API_KEY: 'x', REDIS_URL: 'redis://x' }
+const secrets = { ANTHROPIC_API_KEY: 'x', OPENAI_API_KEY: 'x', REDIS_URL: 'redis://x' }
 
 /** Path of the schema -> every value that stands there. */
 function valuesOf (value: unknown, path = '', found = new Map<string, unknown[]>()): Map<string, unknown[]> {
@@ -35,7 +35,7 @@ test('the example with every option in it is valid too, and says which secrets i
   writeFileSync(file, everything.replace('models/pilot/', `${join(import.meta.dirname, '../../models/pilot')}/`))
   const lines: string[] = []
   t.equal(check(file, { env: secrets, print: line => lines.push(line) }), 0, lines.join('\n'))
-  t.match(lines.at(-1), 'ok, 2 backends, 2 models, 2 tenants')
+  t.match(lines.at(-1), 'ok, 3 backends, 2 models, 2 tenants')
   t.match(lines.slice(0, -1), [/warning: "openai\/\*": no target lies within/].slice(0, lines.length - 1))
   lines.length = 0
   t.equal(check(file, { env: {}, print: line => lines.push(line) }), 1)
@@ -55,8 +55,9 @@ test('an option left out of the example shows its default', async t => {
   const values = valuesOf(parseDocument(everything).toJS())
   for (const { path, kind, node } of options()) {
     if (node.default === undefined || node.properties !== undefined || active.has(path)) continue
-    // Two kinds of backend have members of one name, with defaults of their own.
-    const index = kind === 'openai' && (values.get(path)?.length ?? 0) > 1 ? 1 : 0
+    // Kinds of backends have members of one name, with defaults of their own. The example has one of each, in their order.
+    const kinds = options().filter(option => option.path === path).map(option => option.kind)
+    const index = kinds.indexOf(kind)
     t.same(values.get(path)?.[index], node.default, `${path} ${kind ?? ''}`)
   }
 })
