@@ -127,12 +127,15 @@ test('with tools the answer is a call or what the form asks for, and nothing els
   const body = { ...format(PERSON, { strict: true }), tools: WEATHER, max_tokens: 200 }
   const called = await choice({ ...body, messages: user('What is the weather in Paris?') })
   t.match(called, { finish_reason: 'tool_calls', message: { content: null, tool_calls: [{ function: { name: 'get_weather', arguments: '{"city": "Paris"}' } }] } })
+  const reasons = new Set<string>()
   for (let seed = 0; seed < 3; seed++) {
     for (const { message, finish_reason: reason } of await choices({ ...body, n: SLOTS, temperature: 1.5, seed })) {
+      reasons.add(reason)
       if (reason === 'tool_calls') t.type((JSON.parse((message.tool_calls![0] as { function: { arguments: string } }).function.arguments) as { city: unknown }).city, 'string')
       else checkPerson(t, message.content)
     }
   }
+  t.ok(reasons.has('stop'), 'the model chooses')
   const { message } = await choice({ ...body, tool_choice: 'none' })
   checkPerson(t, message.content)
   t.match(await choice({ ...body, tool_choice: 'required', parallel_tool_calls: false }), { finish_reason: 'tool_calls', message: { content: null } })
