@@ -1,4 +1,5 @@
 import type { Locality } from '../config/schema.ts'
+import type { GatewayError } from '../errors.ts'
 import type { Answer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 
@@ -31,6 +32,10 @@ export interface ChatOptions {
   readonly callId: string
   /** Calls of different isolation domains (tenants) never share cached prompt state. */
   readonly isolation: string
+  /** Local workers that ended while they had this call, at earlier targets: after two it is tried on no further one. */
+  readonly workersLost?: number
+  /** Told of a worker that ended while it had the call, when the call goes on at another one; after the first content, too. */
+  readonly lost?: (error: GatewayError) => void
 }
 
 export interface Availability {

@@ -3,6 +3,7 @@ import type { Backend } from '../backends/backend.ts'
 import type { Candidate, Plan } from '../policy/decide.ts'
 import type { Answer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
+import type { Attempt } from '../usage/record.ts'
 import type { Call } from './call.ts'
 
 export interface Dispatched { readonly target: Candidate, readonly answer: Answer }
@@ -25,23 +26,37 @@ export type Dispatch = (order: Order) => Promise<Dispatched>
 export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
   return async ({ call, request, plan, isolation, signal }) => {
     let last: GatewayError | null = null
+    let workersLost = 0
     for (const target of plan.targets) {
-      const attempt = call.attempt(target)
+      let attempt = call.attempt(target)
+      // Another worker of the same target, which may go on in the middle of a stream.
+      const lost = (error: GatewayError) => {
+        workersLost++
+        const { firstTokenMs } = attempt
+        close(attempt, error, call)
+        attempt = call.attempt(target)
+        attempt.firstTokenMs = firstTokenMs === null ? null : call.elapsedMs
+      }
       try {
         const backend = backends.get(target.backend)
         if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${target.backend}.`)
-        const answer = await backend.chat({ ...request, model: target.model }, { signal, boundary: plan.boundary, callId: call.id, isolation })
+        const answer = await backend.chat({ ...request, model: target.model }, { signal, boundary: plan.boundary, callId: call.id, isolation, workersLost, lost })
         attempt.firstTokenMs = call.elapsedMs
         return { target, answer }
       } catch (thrown) {
         last = signal.aborted ? clientClosed() : toGatewayError(thrown)
-        attempt.error = last.code
-        attempt.endMs = call.elapsedMs
+        close(attempt, last, call)
+        if (last.code === 'worker_crashed') workersLost++
         if (!last.fallback) throw last
       }
     }
     throw exhausted(last, call)
   }
+}
+
+function close (attempt: Attempt, { code }: GatewayError, call: Call): void {
+  attempt.error = code
+  attempt.endMs = call.elapsedMs
 }
 
 export function clientClosed (): GatewayError {

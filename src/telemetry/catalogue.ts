@@ -71,7 +71,7 @@ export const METRICS = {
   // Routing
   torchgate_routing_exclusions_total: { type: 'counter', unit: '1', labels: { target: names, reason: REJECTION_REASONS }, sets: 300, help: 'Targets left out before the choice.', otel: null },
   torchgate_fallbacks_total: { type: 'counter', unit: '1', labels: { from: names, to: names, reason: FALLBACK_REASONS, outcome: OUTCOMES }, sets: 200, help: 'Hops from one target to the next; outcome is that of the second attempt.', otel: null },
-  torchgate_midstream_failures_total: { type: 'counter', unit: '1', labels: { target: names, action: ['surfaced'] }, sets: 100, help: 'Streams that broke after their first content.', otel: null },
+  torchgate_midstream_failures_total: { type: 'counter', unit: '1', labels: { target: names, action: ['continued', 'surfaced'] }, sets: 100, help: 'Streams that broke after their first content: another local worker went on, or the caller saw it.', otel: null },
   torchgate_target_up: { type: 'gauge', unit: '1', labels: { target: names }, sets: 200, help: '1 while the target can take calls, 0 while it is down.', otel: null },
   // Protection
   torchgate_rate_limit_rejections_total: { type: 'counter', unit: '1', labels: { tenant: names, scope: ['key', 'tenant', 'model', 'ip'], resource: ['requests', 'tokens', 'concurrency'] }, sets: 300, help: 'Calls refused by a limit, by the limit.', otel: null },

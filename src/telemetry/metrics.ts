@@ -172,19 +172,20 @@ function countTokens (families: Families, { usage, usageEstimated }: CallRecord,
 }
 
 function countAttempts (families: Families, { attempts, durationMs, stream }: CallRecord, names: Names): void {
-  let previous: { target: string, error: ErrorCode | null } | null = null
-  for (const { target: name, startMs, endMs, firstTokenMs, error } of attempts) {
+  let previous: { name: string, target: string, error: ErrorCode | null } | null = null
+  for (const [at, { target: name, startMs, endMs, firstTokenMs, error }] of attempts.entries()) {
     const target = names.target(name)
     const outcome = error === null ? 'ok' : ERRORS[error].outcome
     families.torchgate_upstream_request_duration_seconds.at({ target, outcome }).add(((endMs ?? durationMs ?? startMs) - startMs) / 1000)
-    if (previous !== null) {
+    // Another worker of the same target is no hop.
+    if (previous !== null && previous.name !== name) {
       const reason = previous.error === null ? OTHER : ERRORS[previous.error].reason ?? OTHER
       families.torchgate_fallbacks_total.at({ from: previous.target, to: target, reason, outcome }).add(1)
     }
     if (stream && firstTokenMs !== null && error !== null && outcome !== 'cancelled') {
-      families.torchgate_midstream_failures_total.at({ target, action: 'surfaced' }).add(1)
+      families.torchgate_midstream_failures_total.at({ target, action: at < attempts.length - 1 ? 'continued' : 'surfaced' }).add(1)
     }
-    previous = { target, error }
+    previous = { name, target, error }
   }
 }
 

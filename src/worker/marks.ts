@@ -9,9 +9,13 @@ import { GatewayError } from '../errors.ts'
 export interface Mark {
   /** In the first mark, before all words: what the events of the stream have in common. */
   readonly stream?: Omit<Earlier, 'choices'>
-  readonly index?: number
+  readonly choices?: readonly MarkedChoice[]
+}
+
+interface MarkedChoice {
+  readonly index: number
   /** Tokens since the mark before, with commas between them. */
-  readonly said?: string
+  readonly said: string
   readonly isOver?: boolean
 }
 
@@ -49,12 +53,14 @@ export class Marks {
 
   /** Everything that was said is sent. */
   settle (): void {
+    const choices: MarkedChoice[] = []
     for (const [index, choice] of this.#choices) {
       if (!choice.isDue) continue
-      this.#mark({ index, said: choice.tokens.join(), ...choice.isOver && { isOver: true } })
+      choices.push({ index, said: choice.tokens.join(), ...choice.isOver && { isOver: true } })
       choice.tokens = []
       choice.isDue = false
     }
+    if (choices.length > 0) this.#mark({ choices })
   }
 
   #at (index: number): { tokens: number[], isDue: boolean, isOver: boolean } {

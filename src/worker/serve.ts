@@ -35,14 +35,12 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
   const routes = new Map<string, Handler>([
     ['POST /v1/chat/completions', async (request, response) => {
       const signal = begin(response)
-      const wantsMarks = header(request, 'x-torchgate-marks') === '1'
-      await answerChat(model, { body: await bodyOf(request), isolation: isolationOf(request), wantsMarks, earlier: null }, response, signal)
-    }],
-    // Not for callers: the pool has a stream go on here whose worker ended.
-    ['POST /continuations', async (request, response) => {
-      const signal = begin(response)
-      const { request: body, earlier } = readContinuation(await bodyOf(request), model)
-      await answerChat(model, { body, isolation: isolationOf(request), wantsMarks: true, earlier }, response, signal)
+      const marks = header(request, 'x-torchgate-marks')
+      const body = await bodyOf(request)
+      // Not for callers: the pool has a stream go on here whose worker ended.
+      const asked = marks === 'continue' ? readContinuation(body, model) : { request: body, earlier: null }
+      const task = { body: asked.request, isolation: isolationOf(request), wantsMarks: marks !== '', earlier: asked.earlier }
+      await answerChat(model, task, response, signal)
     }],
     ['POST /v1/embeddings', async (request, response) => {
       const signal = begin(response)

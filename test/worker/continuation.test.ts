@@ -8,10 +8,12 @@ interface Chunk {
   readonly created: number
   readonly choices: readonly { readonly index: number, readonly delta: Delta, readonly finish_reason: string | null }[]
   readonly usage?: { readonly prompt_tokens: number, readonly completion_tokens: number } | null
-  readonly torchgate?: { readonly stream?: object, readonly index?: number, readonly said?: string, readonly isOver?: boolean }
+  readonly torchgate?: { readonly stream?: object, readonly choices?: readonly { readonly index: number, readonly said: string, readonly isOver?: boolean }[] }
 }
 
-const MARKED = { headers: { 'x-torchgate-marks': '1' } }
+const MARKED = { headers: { 'x-torchgate-marks': 'begin' } }
+const CONTINUE = { method: 'POST', headers: { 'x-torchgate-marks': 'continue' } }
+const hasEnd = ({ torchgate }: Chunk) => torchgate?.choices?.some(({ isOver }) => isOver === true) === true
 const COUNT = { messages: user('Count from 1 to 20'), max_tokens: 40, stream: true, stream_options: { include_usage: true } }
 
 async function marked (url: string, body: object): Promise<Chunk[]> {
@@ -23,16 +25,17 @@ async function marked (url: string, body: object): Promise<Chunk[]> {
 function known (chunks: readonly Chunk[], choices: number): { stream: object, choices: { said: string, isOver: boolean }[] } {
   const all = Array.from({ length: choices }, () => ({ said: [] as string[], isOver: false }))
   for (const { torchgate: mark } of chunks) {
-    if (mark?.index === undefined) continue
-    if (mark.said !== '') all[mark.index]!.said.push(mark.said!)
-    all[mark.index]!.isOver ||= mark.isOver === true
+    for (const { index, said, isOver = false } of mark?.choices ?? []) {
+      if (said !== '') all[index]!.said.push(said)
+      all[index]!.isOver ||= isOver
+    }
   }
   return { stream: chunks[0]!.torchgate!.stream!, choices: all.map(({ said, isOver }) => ({ said: said.join(), isOver })) }
 }
 
 async function goOn (url: string, body: object, chunks: readonly Chunk[], choices = 1): Promise<Chunk[]> {
   const request = { model: 'pilot', temperature: 0, ...COUNT, ...body }
-  const response = await fetch(`${url}/continuations`, { method: 'POST', body: JSON.stringify({ request, ...known(chunks, choices) }) })
+  const response = await fetch(`${url}/v1/chat/completions`, { ...CONTINUE, body: JSON.stringify({ request, ...known(chunks, choices) }) })
   if (response.status !== 200) throw new Error(await response.text())
   const text = await events(response)
   if (text.at(-1) !== '[DONE]') throw new Error('the stream has no end')
@@ -55,7 +58,7 @@ test('a stream goes on from every mark as if nothing had happened', { timeout: 6
   }
   for (const [way, body] of Object.entries(ways)) {
     const whole = await marked(url, body)
-    const cuts = [...whole.keys()].filter(at => at > 0 && whole[at]!.torchgate !== undefined && whole[at]!.torchgate.isOver !== true)
+    const cuts = [...whole.keys()].filter(at => at > 0 && whole[at]!.torchgate !== undefined && !hasEnd(whole[at]!))
     t.ok(cuts.length > 3, `${way}: ${cuts.length} marks`)
     for (const at of cuts.filter((_, i) => i % 9 === 0 || i === cuts.length - 1)) {
       const before = whole.slice(0, at + 1)
@@ -78,7 +81,7 @@ test('of several choices each goes on from where it was, and one that had ended 
   const after = await goOn(url, body, middle, 2)
   for (const index of [0, 1]) t.equal(textOf(middle, index) + textOf(after, index), textOf(whole, index))
   t.same(after.at(-1)!.usage!.completion_tokens, whole.at(-1)!.usage!.completion_tokens)
-  const over = whole.slice(0, 1 + whole.findIndex(({ torchgate }) => torchgate?.isOver === true))
+  const over = whole.slice(0, 1 + whole.findIndex(hasEnd))
   const rest = await goOn(url, body, over, 2)
   t.equal(endsOf(rest).length, 1)
 })
@@ -96,7 +99,7 @@ test('only the model that began an answer goes on with it', { timeout: 60_000 },
   const whole = await marked(url, {})
   const begun = known(whole.slice(0, 4), 1)
   const wrong = async (change: object): Promise<Failure & { status: number }> => {
-    const response = await fetch(`${url}/continuations`, { method: 'POST', body: JSON.stringify({ request: { model: 'pilot', ...COUNT }, ...begun, ...change }) })
+    const response = await fetch(`${url}/v1/chat/completions`, { ...CONTINUE, body: JSON.stringify({ request: { model: 'pilot', ...COUNT }, ...begun, ...change }) })
     return { status: response.status, ...await response.json() as Failure }
   }
   t.match(await wrong({ stream: { ...begun.stream, fingerprint: 'fp_other' } }), { status: 400, error: { param: 'stream.fingerprint' } })

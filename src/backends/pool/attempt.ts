@@ -6,7 +6,7 @@ import type { Call } from './call.ts'
 import type { Slot } from './worker.ts'
 
 /** From a broken connection until the end of the process behind it must have been seen, if it has ended. */
-const END_SEEN_MS = 500
+const END_SEEN_MS = 2000
 
 /** How the end of a worker looks from its connections. */
 const LOSSES: readonly ErrorCode[] = ['backend_unreachable', 'backend_interrupted', 'backend_invalid_answer']
@@ -19,63 +19,40 @@ export interface Question {
   readonly stream: boolean
   readonly choices: number
   readonly timeouts: PoolConfig['timeouts']
+  /** Workers that the call has lost at other targets. */
+  readonly workersLost: number
+  /** Told of a worker that ended under the call, when another one is asked. */
+  readonly lost: ((error: GatewayError) => void) | undefined
+  /** The body says what is known of a stream, which goes on here. */
+  readonly isContinuation?: boolean
 }
 
 /**
- * One try of one worker, whose slot the call holds already. Ends the call when the answer is consumed, fails after its
- * first content, or is left; an answer that fails before belongs to the caller of this function, and so does the call.
+ * One try of one worker, whose slot the call holds already. Ends the call with a whole answer; the frames of a stream, and
+ * what their failure means (`whatHappened`), belong to the caller of this function, and so does the call.
  * @throws GatewayError `worker_crashed` when the worker ended or does not listen any more; else what the exchange threw
  */
 export async function attempt (slot: Slot, call: Call, question: Question): Promise<Answer> {
-  const explain = (error: unknown) => whatHappened(error, slot, call, question.pool)
   try {
     const answer = await ask(slot, call, question)
-    if (answer.kind === 'stream') return { kind: 'stream', frames: held(answer.frames, call, explain) }
-    call.end()
+    if (answer.kind === 'body') call.end()
     return answer
   } catch (error) {
-    throw await explain(error)
+    throw await whatHappened(error, slot, call, question.pool)
   }
 }
 
-function ask (slot: Slot, call: Call, { pool, callId, isolation, body, stream, choices, timeouts }: Question): Promise<Answer> {
+function ask (slot: Slot, call: Call, { pool, callId, isolation, body, stream, choices, timeouts, isContinuation = false }: Question): Promise<Answer> {
   const headers = ['content-type', 'application/json', 'x-torchgate-isolation', isolation, 'x-request-id', callId]
+  if (stream) headers.push('x-torchgate-marks', isContinuation ? 'continue' : 'begin')
   const { firstTokenMs, answerMs, idleMs } = timeouts
   return exchange(slot.dispatcher, { origin: 'http://worker', path: '/v1/chat/completions', headers, body }, {
     name: `${pool}/${slot.worker}`, timeouts: { firstTokenMs, answerMs, idleMs, totalMs: call.leftMs }, signal: call.signal, stream, choices
   })
 }
 
-/**
- * Ends the call with its frames. Not a generator: leaving a generator before its first frame would skip its `finally`,
- * and leaving it between two would wait for the second.
- */
-function held (frames: AsyncIterable<Buffer>, call: Call, explain: (error: unknown) => Promise<GatewayError>): AsyncIterable<Buffer> {
-  const open = (): AsyncIterator<Buffer> => {
-    const inner = frames[Symbol.asyncIterator]()
-    return {
-      async next () {
-        try {
-          const frame = await inner.next()
-          if (frame.done === true) call.end()
-          return frame
-        } catch (error) {
-          const explained = await explain(error)
-          call.end()
-          throw explained
-        }
-      },
-      async return () {
-        call.abort(new GatewayError('client_closed', 'The reader left before the answer was complete.'))
-        await inner.return?.()
-        return { done: true, value: undefined }
-      }
-    }
-  }
-  return { [Symbol.asyncIterator]: open }
-}
-
-async function whatHappened (error: unknown, slot: Slot, call: Call, pool: string): Promise<GatewayError> {
+/** What the failure of an exchange means, once it is seen whether its worker has ended. */
+export async function whatHappened (error: unknown, slot: Slot, call: Call, pool: string): Promise<GatewayError> {
   const failure = toGatewayError(error)
   const isLost = !call.signal.aborted && LOSSES.includes(failure.code) && await settlesWithin(slot.ended, END_SEEN_MS)
   if (call.signal.aborted) return toGatewayError(call.signal.reason)

@@ -11,16 +11,14 @@ import type { ChatRequest } from '../../wire/chat.ts'
 import type { Availability, Backend, ChatOptions } from '../backend.ts'
 import { bodyOf } from '../http.ts'
 import { Admission } from './admission.ts'
-import { attempt, type Question } from './attempt.ts'
+import type { Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
 import type { ModelStatus, PoolObserver, PoolStatus } from './status.ts'
+import { serve } from './tries.ts'
 import { PooledWorker, type PoolLog } from './worker.ts'
 
 /** `.ts` here, `.js` in the package. */
 const WORKER = fileURLToPath(new URL(`../../worker/main${extname(import.meta.url)}`, import.meta.url))
-
-/** A call whose workers died this often is believed to be what kills them. */
-const MAX_TRIES = 2
 
 /** `sun_path` of macOS is 104 bytes with its NUL, that of Linux 108; the folder adds 17 to the one for temporary files, a socket up to 14. */
 const LONGEST_TMPDIR = 72
@@ -134,7 +132,7 @@ class LocalPool implements Pool {
     throw draining(this.name)
   }
 
-  #question (request: ChatRequest, { callId, isolation }: ChatOptions): Question {
+  #question (request: ChatRequest, { callId, isolation, workersLost = 0, lost }: ChatOptions): Question {
     return {
       pool: this.name,
       callId,
@@ -142,22 +140,15 @@ class LocalPool implements Pool {
       body: bodyOf(request),
       stream: request.stream === true,
       choices: request.n ?? 1,
-      timeouts: this.#config.timeouts
+      timeouts: this.#config.timeouts,
+      workersLost,
+      lost
     }
   }
 
-  /** A worker that dies before the first content costs the caller nothing but time: another one is asked. */
-  async #serve (call: Call, admission: Admission, question: Question): Promise<Answer> {
-    for (let tries = 1; ; tries++) {
-      const slot = await admission.take({ isolation: question.isolation, slots: question.choices, signal: call.signal, isRetry: tries > 1 })
-      call.hold(slot, question.timeouts.totalMs)
-      try {
-        return await attempt(slot, call, question)
-      } catch (error) {
-        call.free()
-        if (tries === MAX_TRIES || !isCrash(error)) throw error
-      }
-    }
+  #serve (call: Call, admission: Admission, question: Question): Promise<Answer> {
+    const { isolation } = question
+    return serve(call, question, wish => admission.take({ isolation, ...wish }))
   }
 
   #left (call: Call): void {
@@ -194,10 +185,6 @@ const folders = new Set<string>()
 
 function removeFolders (): void {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
-}
-
-function isCrash (error: unknown): boolean {
-  return error instanceof GatewayError && error.code === 'worker_crashed'
 }
 
 function draining (pool: string): GatewayError {
