@@ -41,7 +41,7 @@ function factsOf ({ body, call }: Asked): AnswerFacts {
     model: body['model'] as string,
     stopSequences: (body['stop_sequences'] ?? []) as string[],
     showsThoughts: showsThoughts(body),
-    counted: () => call.counted
+    counted: () => call.record.usage ?? call.counted
   }
 }
 
