@@ -72,6 +72,8 @@ export function claimedClass (request: FastifyRequest): string | undefined { ret
 /** One call as chat completions know it, and where its answer goes. */
 export interface Asking {
   readonly chat: Record<string, unknown>
+  /** For what is no chat: then `chat` is the body of that kind. */
+  readonly life?: typeof serveChat
   readonly claimedClass: string | undefined
   readonly headers: (callId: string) => Readonly<Record<string, string>>
   readonly outlet: (inner: HttpOutlet) => CallerOutlet
@@ -84,7 +86,7 @@ export async function serve (services: Services, request: FastifyRequest, reply:
   const inner = new HttpOutlet(reply.raw, call, signal, asking.headers)
   const outlet = asking.outlet(inner)
   try {
-    await serveChat(services, call, { principal: request.principal!, body: asking.chat, claimedClass: asking.claimedClass, signal }, outlet)
+    await (asking.life ?? serveChat)(services, call, { principal: request.principal!, body: asking.chat, claimedClass: asking.claimedClass, signal }, outlet)
     reply.hijack()
   } catch (thrown) {
     if (!inner.begun && !signal.aborted) throw thrown

@@ -22,6 +22,18 @@ export function estimateTokens (request: ChatRequest, assumedOutput: number): { 
   }
 }
 
+/** The same of what has no answer: texts, or token ids, which are counted as they are. */
+export function estimateInput (input: unknown): number {
+  const prompt: Prompt = { bytes: 0, media: 0 }
+  weigh(input, prompt)
+  return Math.ceil(prompt.bytes / BYTES_PER_TOKEN) + countNumbers(input)
+}
+
+function countNumbers (value: unknown): number {
+  if (typeof value === 'number') return 1
+  return Array.isArray(value) ? value.reduce<number>((sum, item) => sum + countNumbers(item), 0) : 0
+}
+
 interface Prompt { bytes: number, media: number }
 
 /** With a stack of its own: how deep a body is nested is the caller's choice. */

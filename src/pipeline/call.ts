@@ -76,6 +76,12 @@ export class Call {
     return attempt
   }
 
+  /** For a backend that does not count. */
+  estimate (output: number): void {
+    this.record.usage = { input: this.counted.input, output, cachedInput: 0, reasoning: 0 }
+    this.record.usageEstimated = true
+  }
+
   /** Settles the lease with what was used, closes the record and hands it to every reader. */
   end (error: GatewayError | null): void {
     if (this.#ended) return
@@ -86,10 +92,7 @@ export class Call {
     record.errorCode = error?.code ?? null
     record.status = error === null ? 200 : this.#statusOf(error)
     closeLastAttempt(record, error)
-    if (record.usage === null && this.#hasUsed(error)) {
-      record.usage = { ...this.counted, cachedInput: 0, reasoning: 0 }
-      record.usageEstimated = true
-    }
+    if (record.usage === null && this.#hasUsed(error)) this.estimate(this.counted.output)
     void this.#lease?.settle({ tokens: record.usage === null ? 0 : record.usage.input + record.usage.output })
     for (const recorder of this.#recorders) recorder(record)
   }

@@ -1,89 +1,22 @@
-import { GatewayError, toGatewayError } from '../errors.ts'
-import type { Backend } from '../backends/backend.ts'
-import type { Config } from '../config/schema.ts'
 import { estimateTokens } from '../limits/estimate.ts'
-import { RateLimited } from '../limits/leases.ts'
-import type { Limits } from '../limits/limits.ts'
-import { boundaryOf } from '../policy/boundary.ts'
-import { classOf } from '../policy/classify.ts'
-import { decide, why, type Plan } from '../policy/decide.ts'
-import type { Principal } from '../tenants/tenants.ts'
+import { usageOfChunk } from '../wire/observe.ts'
+import type { ChatRequest } from '../wire/chat.ts'
 import { validateChat } from '../wire/validate.ts'
 import type { Call } from './call.ts'
-import { clientClosed, type Dispatch } from './dispatch.ts'
-import { metered } from './meter.ts'
-import { candidatesOf, routeOf, type Catalogue } from './targets.ts'
+import { roughTokens } from './meter.ts'
+import { serve, type Inbound, type Kind, type Outlet, type Services } from './serve.ts'
 
-export interface Services extends Catalogue {
-  readonly config: Pick<Config, 'policy' | 'limits'>
-  readonly backends: ReadonlyMap<string, Backend>
-  readonly limits: Limits
-  readonly dispatch: Dispatch
+export type { Inbound, Outlet, Services } from './serve.ts'
+
+const CHAT: Kind<ChatRequest> = {
+  validate: validateChat,
+  estimate: estimateTokens,
+  ask: (backend, request, options) => backend.chat(request, options),
+  usageOf: usageOfChunk,
+  roughOutput: roughTokens
 }
 
-export interface Inbound {
-  readonly principal: Principal
-  readonly body: Record<string, unknown>
-  /** `x-torchgate-class` as it came. */
-  readonly claimedClass: string | undefined
-  /** Aborts when the caller has left. */
-  readonly signal: AbortSignal
-}
-
-/** Where the answer goes: one `body`; or `begin`, frames and `end`. `frame` gives a promise while the caller reads slowly. */
-export interface Outlet {
-  /** `completion` is what `bytes` say. */
-  body (bytes: Buffer, completion: unknown): void
-  begin (): void
-  frame (bytes: Buffer): Promise<void> | undefined
-  end (): void
-}
-
-/**
- * The life of one call, top to bottom. Each line is one stage, and each stage one folder. The caller was authenticated
- * and the body parsed before (http/server.ts). However this ends, the call ends with it: one settlement, one record.
- * @throws GatewayError for the caller to see; after `begin` it can only be shown inside the stream
- */
-export async function serveChat (services: Services, call: Call, inbound: Inbound, outlet: Outlet): Promise<void> {
-  const { record } = call
-  const { tenant } = inbound.principal
-  try {
-    const request = validateChat(inbound.body)
-    record.stream = request.stream === true
-    const route = routeOf(services, tenant, request.model)
-    record.model = route.model.name
-    const tokens = estimateTokens(request, services.config.limits.assumedOutputTokens)
-    call.counted.input = tokens.input
-    call.hold(await services.limits.admit({ tenant: tenant.name, limits: tenant.limits }, { callId: call.id, tokens: tokens.input + tokens.output }))
-    const dataClass = record.dataClass = classOf(tenant.class, inbound.claimedClass)
-    const boundary = record.boundary = boundaryOf(tenant.boundary, dataClass, services.config.policy.boundaries)
-    const plan = decide({ dataClass, boundary, order: route.model.order, candidates: candidatesOf(route, services.backends) })
-    note(plan, call)
-    if (plan.targets.length === 0) throw noTarget(plan)
-    const { target, answer } = await services.dispatch({ call, request, plan, isolation: tenant.name, signal: inbound.signal })
-    call.target = target
-    await metered(answer, call, { usageChunk: request.stream_options?.include_usage === true }, outlet)
-    if (inbound.signal.aborted) throw clientClosed()
-    call.end(null)
-  } catch (thrown) {
-    const error = inbound.signal.aborted ? clientClosed() : toGatewayError(thrown)
-    if (error instanceof RateLimited) record.limit = error.limit
-    call.end(error)
-    throw error
-  }
-}
-
-function note (plan: Plan, call: Call): void {
-  const { record } = call
-  call.why = why(plan)
-  record.planned = plan.targets.length
-  record.rejected = plan.rejected.map(({ candidate, reason }) => ({ target: candidate.label, reason }))
-}
-
-/** Capacity and health come back by themselves, so the caller is told when to ask again; what policy forbids stays forbidden. */
-function noTarget (plan: Plan): GatewayError {
-  const reasons = new Set(plan.rejected.map(({ reason }) => reason))
-  if (reasons.has('no_capacity')) return new GatewayError('backend_overloaded', 'Every permitted target is at capacity.', { retryAfterS: 1 })
-  if (reasons.has('data_class')) return new GatewayError('no_eligible_target', `No permitted target can take this call (${why(plan)}).`)
-  return new GatewayError('backend_unavailable', `Every target of the model is down (${why(plan)}).`, { retryAfterS: 2 })
+/** A chat completion, streamed or not. @throws GatewayError as `serve` */
+export function serveChat (services: Services, call: Call, inbound: Inbound, outlet: Outlet): Promise<void> {
+  return serve(CHAT, services, call, inbound, outlet)
 }

@@ -1,25 +1,31 @@
 import type { Answer, BodyAnswer, StreamAnswer } from '../wire/answer.ts'
-import { countDeltas, takeUsage, usageOfChunk } from '../wire/observe.ts'
+import { countDeltas, takeUsage } from '../wire/observe.ts'
 import type { Call } from './call.ts'
-import type { Outlet } from './chat.ts'
+import type { Kind, Outlet } from './serve.ts'
+
+export interface MeterOptions {
+  readonly kind: Pick<Kind<never>, 'usageOf' | 'roughOutput'>
+  /** The caller asked for the event that tells the usage. */
+  readonly usageChunk: boolean
+}
 
 /**
  * Sends the answer on and watches it pass: when the first content leaves, and what the call used. Bytes are the
  * backend's own; only the usage event is taken out, where the caller did not ask for one.
  */
-export async function metered (answer: Answer, call: Call, options: { usageChunk: boolean }, outlet: Outlet): Promise<void> {
-  if (answer.kind === 'body') whole(answer, call, outlet)
+export async function metered (answer: Answer, call: Call, options: MeterOptions, outlet: Outlet): Promise<void> {
+  if (answer.kind === 'body') whole(answer, call, options.kind, outlet)
   else await streamed(answer, call, options, outlet)
 }
 
-function whole ({ bytes, value }: BodyAnswer, call: Call, outlet: Outlet): void {
+function whole ({ bytes, value }: BodyAnswer, call: Call, kind: MeterOptions['kind'], outlet: Outlet): void {
   call.record.firstTokenMs = call.elapsedMs
-  call.record.usage = usageOfChunk(value)
-  if (call.record.usage === null) call.counted.output = roughTokens(value)
+  call.record.usage = kind.usageOf(value)
+  if (call.record.usage === null) call.estimate(kind.roughOutput(value))
   outlet.body(bytes, value)
 }
 
-async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: { usageChunk: boolean }, outlet: Outlet): Promise<void> {
+async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: MeterOptions, outlet: Outlet): Promise<void> {
   const { counted, record } = call
   for await (const frame of frames) {
     if (record.firstTokenMs === null) {
@@ -39,7 +45,7 @@ async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: {
 const CHARACTERS_PER_TOKEN = 4
 
 /** For a backend that does not count: the length of all it says. At least one token, since it answered. */
-function roughTokens (completion: unknown): number {
+export function roughTokens (completion: unknown): number {
   const { choices } = completion as { choices: { message: object }[] }
   const said = choices.reduce((sum, { message }) => sum + JSON.stringify(Object.values(message)).length, 0)
   return Math.max(1, Math.ceil(said / CHARACTERS_PER_TOKEN))

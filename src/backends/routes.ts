@@ -1,0 +1,23 @@
+/** What a server of the OpenAI API, and a local worker, answers: where, and what a whole answer must be. */
+import { isEmbeddings } from '../wire/embeddings.ts'
+
+export interface Route {
+  /** Behind `/v1`. */
+  readonly path: string
+  /** For messages: what the answer is called. */
+  readonly answer: string
+  isAnswer (value: unknown): boolean
+}
+
+export const CHAT: Route = { path: '/chat/completions', answer: 'chat completion', isAnswer: isCompletion }
+
+/** @param inputs as many as there must be vectors */
+export function embeddingsRoute (inputs: number): Route {
+  return { path: '/embeddings', answer: `list of ${inputs} ${inputs === 1 ? 'embedding' : 'embeddings'}`, isAnswer: value => isEmbeddings(value, inputs) }
+}
+
+function isCompletion (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || !('choices' in value) || !Array.isArray(value.choices)) return false
+  return value.choices.length > 0 && value.choices.every(choice =>
+    typeof choice === 'object' && choice !== null && typeof choice.message === 'object' && choice.message !== null)
+}

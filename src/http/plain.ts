@@ -1,0 +1,23 @@
+import type { FastifyInstance } from 'fastify'
+import { OPENAI_ERRORS } from '../listener/errors.ts'
+import { serveEmbeddings } from '../pipeline/embeddings.ts'
+import type { Endpoint } from '../usage/record.ts'
+import { bodyOf, claimedClass, opening, serve, type Asking, type CallRouteParts } from './calls.ts'
+
+interface PlainRoute { readonly path: string, readonly endpoint: Endpoint, readonly life: NonNullable<Asking['life']> }
+
+/** What is no chat, and has one dialect. */
+const ROUTES: readonly PlainRoute[] = [
+  { path: '/v1/embeddings', endpoint: 'embeddings', life: serveEmbeddings }
+]
+
+/** A route for each. Calls of these kinds live as all others do. */
+export async function plainRoutes (server: FastifyInstance, parts: CallRouteParts): Promise<void> {
+  server.decorateRequest('left', null)
+  for (const { path, endpoint, life } of ROUTES) {
+    const errors = OPENAI_ERRORS
+    server.post(path, { config: { scope: 'inference', errors }, onRequest: opening({ endpoint, errors }, parts) }, async (request, reply) => {
+      await serve(parts.services, request, reply, { life, chat: bodyOf(request), claimedClass: claimedClass(request), headers: errors.headers, outlet: inner => inner })
+    })
+  }
+}
