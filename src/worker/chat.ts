@@ -4,10 +4,11 @@ import { GatewayError } from '../errors.ts'
 import { BodyOutlet, StreamOutlet, type Outlet } from './answer.ts'
 import type { Batch, Done, Work } from './batch.ts'
 import { Choice } from './choice.ts'
-import type { Model } from './load.ts'
+import type { CompiledGrammar } from './engine.ts'
+import type { Model, Prompt } from './load.ts'
 import { TokenLog } from './logprobs.ts'
 import type { Earlier, EarlierChoice } from './marks.ts'
-import { readRequest, seedOf } from './request.ts'
+import { readRequest, seedOf, type Request } from './request.ts'
 import { ThoughtSplitter } from './thoughts.ts'
 
 export interface ChatTask {
@@ -22,13 +23,12 @@ export interface ChatTask {
 
 const NOTHING: EarlierChoice = { said: [], isOver: false }
 
-export async function answerChat (model: Model, { body, isolation, wantsMarks, earlier }: ChatTask, response: ServerResponse, signal: AbortSignal): Promise<void> {
+export async function answerChat (model: Model, task: ChatTask, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const { body, wantsMarks, earlier } = task
   const call = readRequest(body, model.vocabularySize)
   const prompt = model.prompt(call.conversation)
-  const hasLogprobs = call.sampling.topLogprobs !== null
-  const caller = call.tools === null ? () => null : model.caller(call.tools)
   const grammar = model.held(call, prompt)
-  const spell = hasLogprobs ? model.spell : null
+  const hasLogprobs = call.sampling.topLogprobs !== null
   // A grammar would have to be led through what was said, and the likelihoods of that are not known any more.
   const canGoOn = call.stream && grammar === null && !hasLogprobs
   if (earlier !== null && (!canGoOn || earlier.choices.length !== call.choices)) {
@@ -38,7 +38,23 @@ export async function answerChat (model: Model, { body, isolation, wantsMarks, e
   const outlet: Outlet = call.stream
     ? new StreamOutlet(response, envelope, call.includeUsage, { isMarked: wantsMarks && canGoOn, earlier })
     : new BodyOutlet(response, envelope)
-  const choices = Array.from({ length: call.choices }, (_, index) => new Choice({
+  const choices = choicesOf(model, call, prompt, outlet)
+  const before = choices.map((choice, index) => repeated(choice, earlier?.choices[index] ?? NOTHING))
+  outlet.goOn()
+  const works = worksOf(model, { call, prompt, grammar, isolation: task.isolation, before }, choices, outlet)
+  const done = earlier === null ? await model.batch.runAll(works, { signal }) : await runApart(model.batch, works, signal)
+  outlet.finish({
+    promptTokens: prompt.tokens.length,
+    completionTokens: sum(before.map(({ said }) => said.length)) + sum(done.map(({ generatedTokens }) => generatedTokens)),
+    cachedTokens: Math.min(prompt.tokens.length, done[0]?.cachedTokens ?? 0),
+    reasoningTokens: sum(choices.map(({ reasoningTokens }) => reasoningTokens))
+  })
+}
+
+function choicesOf (model: Model, call: Request, prompt: Prompt, outlet: Outlet): Choice[] {
+  const caller = call.tools === null ? () => null : model.caller(call.tools)
+  const spell = call.sampling.topLogprobs === null ? null : model.spell
+  return Array.from({ length: call.choices }, (_, index) => new Choice({
     detokenize: model.detokenize,
     thoughts: new ThoughtSplitter(prompt.thought),
     calls: caller(),
@@ -46,10 +62,20 @@ export async function answerChat (model: Model, { body, isolation, wantsMarks, e
     stops: call.stops,
     log: spell === null ? null : new TokenLog(spell)
   }, outlet.choice(index)))
-  const before = choices.map((choice, index) => repeated(choice, earlier?.choices[index] ?? NOTHING))
-  outlet.goOn()
+}
+
+interface Plan {
+  readonly call: Request
+  readonly prompt: Prompt
+  readonly grammar: CompiledGrammar | null
+  readonly isolation: string
+  readonly before: readonly Repeated[]
+}
+
+/** Of the choices that are not over. One that only has not said so says it now. */
+function worksOf (model: Model, { call, prompt, grammar, isolation, before }: Plan, choices: readonly Choice[], outlet: Outlet): Work[] {
   const room = Math.min(call.maxTokens, model.contextTokens - prompt.tokens.length)
-  const works = choices.flatMap((choice, index): Work[] => {
+  return choices.flatMap((choice, index): Work[] => {
     const { said, isOver, isComplete } = before[index]!
     const end = (reason: Done['reason']): void => {
       choice.end(reason)
@@ -74,17 +100,15 @@ export async function answerChat (model: Model, { body, isolation, wantsMarks, e
       end ({ reason }) { end(reason) }
     }]
   })
-  const done = earlier === null ? await model.batch.runAll(works, { signal }) : await runApart(model.batch, works, signal)
-  outlet.finish({
-    promptTokens: prompt.tokens.length,
-    completionTokens: sum(before.map(({ said }) => said.length)) + sum(done.map(({ generatedTokens }) => generatedTokens)),
-    cachedTokens: Math.min(prompt.tokens.length, done[0]?.cachedTokens ?? 0),
-    reasoningTokens: sum(choices.map(({ reasoningTokens }) => reasoningTokens))
-  })
 }
 
-/** Leads a choice to where it was. `isComplete`: it ends there, but has not said so. */
-function repeated (choice: Choice, { said, isOver }: EarlierChoice): EarlierChoice & { readonly isComplete: boolean } {
+interface Repeated extends EarlierChoice {
+  /** It ends here, but has not said so. */
+  readonly isComplete: boolean
+}
+
+/** Leads a choice to where it was. */
+function repeated (choice: Choice, { said, isOver }: EarlierChoice): Repeated {
   const isComplete = said.map(token => choice.take(token)).includes(false)
   return { said, isOver, isComplete }
 }

@@ -123,7 +123,11 @@ interface Native { readonly bindings: Bindings, readonly model: NativeModel, rea
 interface Bindings {
   AddonGrammar: new (gbnf: string, options: { addonExports: unknown, rootRuleName: string }) => NativeGrammar
   AddonGrammarEvaluationState: new (model: NativeModel, grammar: NativeGrammar) => object
-  AddonSampler: new (model: NativeModel) => NativeSampler
+  AddonSampler: {
+    new (model: NativeModel): NativeSampler
+    canBeNextTokenForGrammarEvaluationState (state: object, token: number): boolean
+    acceptGrammarEvaluationStateToken (state: object, token: number): void
+  }
 }
 interface NativeModel { getTokenString (token: number): string }
 interface NativeGrammar { isTextCompatible (text: string): boolean }
@@ -216,7 +220,7 @@ export class LlamaEngine implements Engine, Vocabulary {
     const options = { temperature, topP, topK, minP, seed, yieldEogToken: true }
     return {
       ...options,
-      ...grammar !== null && { grammarEvaluationState: this.#beginning(grammar as LlamaGrammar) },
+      ...grammar !== null && { grammarEvaluationState: this.#place(grammar as LlamaGrammar, lane.said) },
       ...(frequencyPenalty !== 0 || presencePenalty !== 0) && {
         repeatPenalty: { punishTokens: () => lane.said, maxPunishTokens: this.contextTokens, penalty: 1, frequencyPenalty, presencePenalty }
       },
@@ -237,9 +241,15 @@ export class LlamaEngine implements Engine, Vocabulary {
     return grammar
   }
 
-  #beginning (grammar: LlamaGrammar): NonNullable<SequenceEvaluateOptions['grammarEvaluationState']> {
-    const { bindings, model } = this.#native
-    const state = { _llama: this.#model.llama, _state: new bindings.AddonGrammarEvaluationState(model, grammar.native) }
+  /** Where an answer stands in its grammar. llama.cpp ends the process when it is led through a token that does not belong there. */
+  #place (grammar: LlamaGrammar, said: readonly number[]): NonNullable<SequenceEvaluateOptions['grammarEvaluationState']> {
+    const { bindings: { AddonGrammarEvaluationState, AddonSampler }, model } = this.#native
+    const native = new AddonGrammarEvaluationState(model, grammar.native)
+    for (const token of said) {
+      if (!AddonSampler.canBeNextTokenForGrammarEvaluationState(native, token)) throw new Error('What was said before is not of the form that is asked for.')
+      AddonSampler.acceptGrammarEvaluationStateToken(native, token)
+    }
+    const state = { _llama: this.#model.llama, _state: native }
     return state as unknown as NonNullable<SequenceEvaluateOptions['grammarEvaluationState']>
   }
 
