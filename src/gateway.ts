@@ -71,7 +71,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   // Workers first: they load while the rest is built.
   const egress = opened.own(egressOf(config))
   for (const [index, backendConfig] of config.backends.entries()) {
-    const backend = backendOf(backendConfig, `backends[${index}]`, env, { egress, metrics, log })
+    const backend = backendOf(backendConfig, `backends[${index}]`, env, { egress, metrics, log, weightOf: weightsOf(config) })
     opened.own({ close: () => backend.close(AbortSignal.abort()) })
     backends.set(backend.name, backend)
     if (isPool(backend)) pools.push(backend)
@@ -95,10 +95,11 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     dispatch: tryTargets(backends)
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
-  const { createServer, callRoutes, responseRoutes, modelsRoute, createAdminServer } = await listeners()
+  const { createServer, callRoutes, plainRoutes, responseRoutes, modelsRoute, createAdminServer } = await listeners()
   const { server, drain } = await createServer({ config, tenants, onFailure })
   const records = opened.own(createBatch([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
+  await server.register(plainRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(responseRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
 
@@ -150,9 +151,9 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
 
 /** Loaded while the workers start: on a small machine this takes as long as their models. */
 async function listeners () {
-  const [{ createServer }, { callRoutes }, { responseRoutes }, { modelsRoute }, { createAdminServer }] =
-    await Promise.all([import('./http/server.ts'), import('./http/calls.ts'), import('./http/responses.ts'), import('./http/models.ts'), import('./admin/server.ts')])
-  return { createServer, callRoutes, responseRoutes, modelsRoute, createAdminServer }
+  const [{ createServer }, { callRoutes }, { plainRoutes }, { responseRoutes }, { modelsRoute }, { createAdminServer }] =
+    await Promise.all([import('./http/server.ts'), import('./http/calls.ts'), import('./http/plain.ts'), import('./http/responses.ts'), import('./http/models.ts'), import('./admin/server.ts')])
+  return { createServer, callRoutes, plainRoutes, responseRoutes, modelsRoute, createAdminServer }
 }
 
 /** What has been opened, in order; closed in the opposite one, each even when another fails. */
@@ -177,10 +178,17 @@ function isPool (backend: Backend): backend is Pool {
   return 'status' in backend
 }
 
-function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv, parts: { egress: Egress, metrics: Metrics, log: Log }): Backend {
-  const { egress, metrics, log } = parts
+interface BackendParts { readonly egress: Egress, readonly metrics: Metrics, readonly log: Log, readonly weightOf: (tenant: string) => number }
+
+function weightsOf ({ tenants }: Config): (tenant: string) => number {
+  const weights = new Map(tenants.map(({ name, weight = 1 }) => [name, weight]))
+  return tenant => weights.get(tenant) ?? 1
+}
+
+function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv, parts: BackendParts): Backend {
+  const { egress, metrics, log, weightOf } = parts
   if (config.kind === 'pool') {
-    return createPool(config, { observer: metrics.observer, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
+    return createPool(config, { observer: metrics.observer, weightOf, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
   }
   const apiKey = config.apiKey === undefined ? null : resolveSecret(config.apiKey, { path: `${path}.apiKey`, env })
   const options = { dial: (origin: string, boundary: Locality) => egress.dial(origin, boundary), apiKey }
@@ -228,6 +236,9 @@ function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, pool
   })
 }
 
+/** A model that is loaded on demand need not be loaded. */
+const USABLE: ReadonlySet<string> = new Set(['ready', 'saturated', 'idle'])
+
 /** Ready for traffic: not shutting down, and something could answer. */
 function readiness (draining: boolean, pools: readonly Pool[], backends: ReadonlyMap<string, Backend>): { ready: boolean, checks: Record<string, string> } {
   const checks: Record<string, string> = { gateway: draining ? 'draining' : 'ok' }
@@ -235,7 +246,8 @@ function readiness (draining: boolean, pools: readonly Pool[], backends: Readonl
     const loaded = pool.status().models.filter(({ workers }) => workers.some(({ state }) => state === 'ready')).length
     checks[pool.name] = `${loaded} of ${pool.status().models.length} models loaded`
   }
-  const usable = backends.size > pools.length || pools.some(pool => pool.status().models.some(({ workers }) => workers.some(({ state }) => state === 'ready')))
+  const isUsable = (pool: Pool) => pool.status().models.some(({ model }) => USABLE.has(pool.availability(model).state))
+  const usable = backends.size > pools.length || pools.some(isUsable)
   return { ready: !draining && usable, checks }
 }
 

@@ -1,7 +1,9 @@
 import type { Locality } from '../config/schema.ts'
 import type { GatewayError } from '../errors.ts'
-import type { Answer } from '../wire/answer.ts'
+import type { Answer, BodyAnswer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
+import type { CompletionRequest } from '../wire/completions.ts'
+import type { EmbeddingsRequest } from '../wire/embeddings.ts'
 
 /**
  * Anything that answers chat completions: a pool of local workers, a vLLM in the next rack, a cloud provider.
@@ -20,6 +22,10 @@ export interface Backend {
    * @throws GatewayError before the first content; after it the frames throw
    */
   chat (request: ChatRequest, options: ChatOptions): Promise<Answer>
+  /** One attempt at a raw prompt, as `chat`. Left out where there are none but chats. */
+  complete? (request: CompletionRequest, options: ChatOptions): Promise<Answer>
+  /** One attempt at vectors, as `chat`. Left out where there are none. */
+  embed? (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer>
   /** Refuses new calls, lets running ones finish until `signal` aborts, frees everything. */
   close (signal?: AbortSignal): Promise<void>
 }
@@ -39,7 +45,8 @@ export interface ChatOptions {
 }
 
 export interface Availability {
-  readonly state: 'ready' | 'loading' | 'saturated' | 'down'
+  /** `idle`: not loaded, and loaded when a call comes, which waits for it. */
+  readonly state: 'ready' | 'idle' | 'loading' | 'saturated' | 'down'
   /** Calls waiting for a place. */
   readonly queued: number
   readonly freeSlots: number

@@ -1,13 +1,13 @@
-/** One attempt over HTTP: a chat completion asked of one server, as bytes. Shared by the local pool and by providers. */
+/** One attempt over HTTP: an answer asked of one server, as bytes. Shared by the local pool and by providers. */
 import type { Dispatcher } from 'undici'
 import { GatewayError } from '../errors.ts'
 import type { Answer } from '../wire/answer.ts'
-import type { ChatRequest } from '../wire/chat.ts'
 import { wireErrorOf, type WireError } from '../wire/observe.ts'
 import { EventCutter, type Cutter } from '../wire/sse.ts'
 import type { Attempts, Running } from './attempts.ts'
 import { broken, refused, reported, reportedInStream, type Asked } from './failure.ts'
 import { Frames, type FrameSource } from './frames.ts'
+import { CHAT, type Route } from './routes.ts'
 
 export type { Dispatcher } from 'undici'
 
@@ -31,6 +31,8 @@ export interface ExchangeOptions {
   readonly timeouts: ExchangeTimeouts
   readonly signal: AbortSignal
   readonly stream: boolean
+  /** What is asked for: a chat completion if left out. */
+  readonly route?: Route
   /** Never repeated in a message: the API key. */
   readonly secrets?: readonly string[]
   /** `n` of the request, 1 if left out. */
@@ -62,8 +64,16 @@ export interface ExchangeTimeouts {
   readonly totalMs: number
 }
 
+/** What the requests of all kinds have. */
+export interface Asking {
+  readonly model: string
+  readonly stream?: boolean | null | undefined
+  readonly stream_options?: object | null | undefined
+  readonly n?: number | null | undefined
+}
+
 /** Usage is always asked for, because the ledger needs it; the pipeline takes the event out again where the caller did not. */
-export function bodyOf (request: ChatRequest): string {
+export function bodyOf (request: Asking): string {
   if (request.stream !== true) return JSON.stringify(request)
   return JSON.stringify({ ...request, stream_options: { ...request.stream_options, include_usage: true } })
 }
@@ -261,16 +271,17 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
 
   #whole (bytes: Buffer, isWhole: boolean, type: string): void {
     if (!isWhole) { this.#refuseAnswer(`answered with more than ${MAX_BODY_BYTES} bytes`); return }
+    const { route = CHAT } = this.#options
     const value = parse(bytes)
     const error = wireErrorOf(value)
     if (error !== null) this.refuse(reported(this.#asked, error))
     else if (this.#options.translation !== undefined) this.#translated(this.#options.translation.whole(value), type)
-    else if (isCompletion(value)) this.#resolve({ kind: 'body', bytes, value })
-    else this.#refuseAnswer(`answered with ${named(type)} that is no chat completion`)
+    else if (route.isAnswer(value)) this.#resolve({ kind: 'body', bytes, value })
+    else this.#refuseAnswer(`answered with ${named(type)} that is no ${route.answer}`)
   }
 
   #translated (value: unknown, type: string): void {
-    if (isCompletion(value)) this.#resolve({ kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value })
+    if (CHAT.isAnswer(value)) this.#resolve({ kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value })
     else this.#refuseAnswer(`answered with ${named(type)} that is no chat completion`)
   }
 }
@@ -300,12 +311,6 @@ class Collected {
     const [first] = this.#chunks
     this.#done(this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks), true)
   }
-}
-
-function isCompletion (value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || !('choices' in value) || !Array.isArray(value.choices)) return false
-  return value.choices.length > 0 && value.choices.every(choice =>
-    typeof choice === 'object' && choice !== null && typeof choice.message === 'object' && choice.message !== null)
 }
 
 function parse (bytes: Buffer): unknown {

@@ -1,9 +1,12 @@
 /** Any server that speaks the OpenAI API: a provider, a vLLM, an SGLang, a llama-server. */
 import type { OpenAIBackendConfig } from '../config/schema.ts'
-import type { Answer } from '../wire/answer.ts'
+import type { Answer, BodyAnswer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
+import type { CompletionRequest } from '../wire/completions.ts'
+import { inBase64, inputsOf, type EmbeddingsRequest } from '../wire/embeddings.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
-import { bodyOf } from './http.ts'
+import { bodyOf, type Asking } from './http.ts'
+import { CHAT, COMPLETIONS, embeddingsRoute, type Route } from './routes.ts'
 import { Upstream, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
@@ -25,7 +28,19 @@ class OpenAIBackend implements Backend {
   close (signal?: AbortSignal): Promise<void> { return this.#upstream.close(signal) }
 
   chat (request: ChatRequest, options: ChatOptions): Promise<Answer> {
+    return this.#ask(CHAT, request, options)
+  }
+
+  complete (request: CompletionRequest, options: ChatOptions): Promise<Answer> { return this.#ask(COMPLETIONS, request, options) }
+
+  async embed (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer> {
+    const answer = await this.#ask(embeddingsRoute(inputsOf(request.input).length), request, options) as BodyAnswer
+    const value = request.encoding_format === 'base64' ? inBase64(answer.value) : null
+    return value === null ? answer : { kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value }
+  }
+
+  #ask (route: Route, request: Asking, options: ChatOptions): Promise<Answer> {
     const { model, stream, n } = request
-    return this.#upstream.ask({ path: '/chat/completions', model, body: bodyOf(request), stream: stream === true, choices: n ?? 1 }, options)
+    return this.#upstream.ask({ path: route.path, model, body: bodyOf(request), stream: stream === true, choices: n ?? 1, route }, options)
   }
 }

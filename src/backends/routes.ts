@@ -1,4 +1,5 @@
 /** What a server of the OpenAI API, and a local worker, answers: where, and what a whole answer must be. */
+import { isTextCompletion } from '../wire/completions.ts'
 import { isEmbeddings } from '../wire/embeddings.ts'
 
 export interface Route {
@@ -10,6 +11,8 @@ export interface Route {
 }
 
 export const CHAT: Route = { path: '/chat/completions', answer: 'chat completion', isAnswer: isCompletion }
+
+export const COMPLETIONS: Route = { path: '/completions', answer: 'text completion', isAnswer: isTextCompletion }
 
 /** @param inputs as many as there must be vectors */
 export function embeddingsRoute (inputs: number): Route {

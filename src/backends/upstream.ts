@@ -6,6 +6,7 @@ import { Attempts } from './attempts.ts'
 import type { Availability, ChatOptions } from './backend.ts'
 import { HealthRecord } from './health.ts'
 import { exchange, type Dispatcher, type Translation } from './http.ts'
+import type { Route } from './routes.ts'
 
 export interface UpstreamOptions {
   /** Gives the connections to an origin, or refuses; Egress.dial. */
@@ -25,6 +26,8 @@ export interface Ask {
   readonly body: string
   readonly stream: boolean
   readonly choices: number
+  /** What the answer must be; a chat completion if left out. */
+  readonly route?: Route
   readonly translation?: Translation
 }
 
@@ -78,7 +81,7 @@ export class Upstream {
     }
   }
 
-  async ask ({ path, model, body, stream, choices, translation }: Ask, { signal, boundary, callId }: ChatOptions): Promise<Answer> {
+  async ask ({ path, model, body, stream, choices, route, translation }: Ask, { signal, boundary, callId }: ChatOptions): Promise<Answer> {
     if (this.#isClosing) throw new GatewayError('draining', `${this.name} is shutting down and takes no calls.`)
     // As many may wait as may run: beyond that the next target is the better answer.
     if (this.#attempts.size >= 2 * this.#connections) {
@@ -99,6 +102,7 @@ export class Upstream {
         secrets: this.#secrets,
         choices,
         attempts: this.#attempts,
+        ...route !== undefined && { route },
         ...translation !== undefined && { translation }
       })
       this.#health.answered(model, performance.now())

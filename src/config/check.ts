@@ -70,9 +70,14 @@ function repeated (items: readonly { readonly name: string }[], path: Path): Fin
   })
 }
 
-function checkPool ({ restart }: PoolConfig, index: number): Finding[] {
-  if (restart.maxBackoffMs >= restart.backoffMs) return []
-  return [error(['backends', index, 'restart', 'maxBackoffMs'], `expected at least ${restart.backoffMs}, as backoffMs is; got ${restart.maxBackoffMs}`)]
+function checkPool ({ restart, models, queue }: PoolConfig, index: number): Finding[] {
+  const path = ['backends', index]
+  const backoff = restart.maxBackoffMs >= restart.backoffMs
+    ? []
+    : [error([...path, 'restart', 'maxBackoffMs'], `expected at least ${restart.backoffMs}, as backoffMs is; got ${restart.maxBackoffMs}`)]
+  const demand = models.find(({ load }) => load === 'demand')
+  if (demand === undefined || queue.length > 0) return backoff
+  return [...backoff, error([...path, 'queue', 'length'], `expected at least 1, because calls for ${demand.name} wait while it is loaded on demand; got 0`)]
 }
 
 /** A backend behind a URL. */

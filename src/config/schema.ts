@@ -37,6 +37,9 @@ export const LocalModelConfig = Type.Object({
   name: Name('Name of the model inside its backend.'),
   path: Type.String({ minLength: 1, description: 'GGUF file; relative to the configuration file.' }),
   sha256: Type.Optional(Pattern('^[0-9a-f]{64}$', '64 hexadecimal digits in lower case', 'Digest that the file must have; checked at every load.')),
+  load: Type.Enum(['start', 'demand'] as const, { default: 'start', description: '`start` loads the model with the gateway, `demand` when a call wants it.' }),
+  keepAliveMs: Type.Integer({ minimum: 0, maximum: 604_800_000, default: 300_000, description: 'How long a model loaded on demand stays when nobody calls it; 0 unloads it at once. A call can say otherwise with `keep_alive`.' }),
+  pinned: Type.Boolean({ default: false, description: 'Once loaded it stays: it is not unloaded when idle, nor for another model.' }),
   workers: Type.Integer({ minimum: 1, maximum: 64, default: 1, description: 'Processes that load this model.' }),
   slots: Type.Integer({ minimum: 1, maximum: 256, default: 4, description: 'Calls one worker answers at once. Each costs `contextTokens` of KV cache.' }),
   contextTokens: Type.Integer({ minimum: 256, maximum: 1_048_576, default: 4096, description: 'Longest prompt plus answer, in tokens. Never more than the model was trained for.' }),
@@ -54,10 +57,15 @@ export type LocalModelConfig = Static<typeof LocalModelConfig>
 export const PoolConfig = Type.Object({
   name: Name('Unique name, used in targets, metrics and records.'),
   kind: Type.Literal('pool', { description: 'Local worker processes on this host. Their locality is always `local`.' }),
-  models: Type.Array(LocalModelConfig, { minItems: 1, maxItems: 256, description: 'Models to keep loaded.' }),
+  models: Type.Array(LocalModelConfig, { minItems: 1, maxItems: 256, description: 'Models to serve.' }),
+  memoryBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'What the loaded models may take together. A model that does not fit beside the others waits until idle ones are unloaded for it. Left out: 80 % of the memory of the host when a model is loaded on demand, else no limit.' })),
+  swap: Part({
+    afterCalls: Type.Integer({ minimum: 1, maximum: 100_000, default: 32, description: 'Calls that a loaded model may still begin while another waits for its memory; all that waited for it before the other came, if these are more.' }),
+    afterMs: Milliseconds(15_000, 'How long it may still begin calls. The calls it has begun are always finished.')
+  }, 'When models that do not fit beside each other take turns.'),
   queue: Part({
     length: Type.Integer({ minimum: 0, maximum: 100_000, default: 256, description: 'Calls that may wait for a slot, per model. One more is refused, or goes to the next target.' }),
-    timeoutMs: Milliseconds(60_000, 'Longest wait for a slot.')
+    timeoutMs: Milliseconds(60_000, 'Longest wait for a slot, the load of a model included. A call that would wait longer by what was measured of late is refused at once.')
   }, 'What happens when every slot is taken.'),
   timeouts: Part({
     loadMs: Milliseconds(120_000, 'Start and load of a worker.'),
@@ -159,6 +167,7 @@ export const TenantConfig = Type.Object({
   name: Name('Unique name. Keys belong to a tenant.'),
   class: Type.Enum(DATA_CLASSES, { default: 'internal', description: 'Lowest data class of this tenant\'s calls. A caller can raise it with `x-torchgate-class`, never lower it.' }),
   boundary: Type.Enum(LOCALITIES, { default: 'cloud', description: 'Farthest place this tenant\'s prompts may go, whatever their class.' }),
+  weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Share of the local slots when several tenants wait for them; 1 if left out.' })),
   models: Type.Array(Pattern('^(?!$)[A-Za-z0-9._:/@-]{0,127}\\*?$', 'a public model name, with or without a `*` at its end', 'A name or a prefix and `*`.'), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
   limits: LimitsConfig
 }, { additionalProperties: false })

@@ -1,16 +1,18 @@
 import { GatewayError, toGatewayError } from '../errors.ts'
-import type { Backend } from '../backends/backend.ts'
+import type { Backend, ChatOptions } from '../backends/backend.ts'
 import type { Candidate, Plan } from '../policy/decide.ts'
 import type { Answer } from '../wire/answer.ts'
-import type { ChatRequest } from '../wire/chat.ts'
 import type { Attempt } from '../usage/record.ts'
 import type { Call } from './call.ts'
 
 export interface Dispatched { readonly target: Candidate, readonly answer: Answer }
 
+/** Asks one backend, which calls the model by the name given. */
+export type Ask = (backend: Backend, model: string, options: ChatOptions) => Promise<Answer>
+
 export interface Order {
   readonly call: Call
-  readonly request: ChatRequest
+  readonly ask: Ask
   readonly plan: Plan
   /** Whose prompt state may be shared: the tenant's name. */
   readonly isolation: string
@@ -24,7 +26,7 @@ export type Dispatch = (order: Order) => Promise<Dispatched>
  * unseen by the caller; after it a failure is the caller's to see.
  */
 export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
-  return async ({ call, request, plan, isolation, signal }) => {
+  return async ({ call, ask, plan, isolation, signal }) => {
     let last: GatewayError | null = null
     let workersLost = 0
     for (const target of plan.targets) {
@@ -40,7 +42,7 @@ export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
       try {
         const backend = backends.get(target.backend)
         if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${target.backend}.`)
-        const answer = await backend.chat({ ...request, model: target.model }, { signal, boundary: plan.boundary, callId: call.id, isolation, workersLost, lost })
+        const answer = await ask(backend, target.model, { signal, boundary: plan.boundary, callId: call.id, isolation, workersLost, lost })
         attempt.firstTokenMs = call.elapsedMs
         return { target, answer }
       } catch (thrown) {
@@ -52,6 +54,11 @@ export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
     }
     throw exhausted(last, call)
   }
+}
+
+/** Another target may. @throws GatewayError `unsupported_value` */
+export function notServed ({ name }: Backend, what: string): never {
+  throw new GatewayError('unsupported_value', `${name} serves no ${what}.`, { param: 'model' })
 }
 
 function close (attempt: Attempt, { code }: GatewayError, call: Call): void {

@@ -36,6 +36,11 @@ export function candidatesOf (route: ModelRoute, backends: ReadonlyMap<string, P
     const backend = backends.get(name)
     if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${name}.`)
     const label = `${name}/${route.model.targets[index]!.model}`
-    return { target: `${name}/${model}`, label, backend: name, model, locality: backend.locality, state: backend.availability(model).state }
+    const { state, reason, retryAfterS } = backend.availability(model)
+    return {
+      target: `${name}/${model}`, label, backend: name, model, locality: backend.locality, state,
+      ...reason !== undefined && reason !== 'failing' && { whyDown: reason },
+      ...retryAfterS !== undefined && { retryAfterS }
+    }
   })
 }

@@ -12,7 +12,11 @@ export interface Candidate {
   /** The backend's own name of the model. */
   readonly model: string
   readonly locality: Locality
-  readonly state: 'ready' | 'loading' | 'saturated' | 'down'
+  readonly state: 'ready' | 'idle' | 'loading' | 'saturated' | 'down'
+  /** Of one that is down, where more is known than that. */
+  readonly whyDown?: 'rate_limited' | 'key_refused'
+  /** When one that is down is asked again. */
+  readonly retryAfterS?: number
 }
 
 export interface Facts {
@@ -36,12 +40,13 @@ export interface Plan {
 export interface Rejection { readonly candidate: Candidate, readonly reason: RejectionReason }
 
 /** Values of the `reason` label of torchgate_routing_exclusions_total. */
-export const REJECTION_REASONS = ['data_class', 'unhealthy', 'no_capacity'] as const
+export const REJECTION_REASONS = ['data_class', 'unhealthy', 'no_capacity', 'rate_limited', 'key_refused'] as const
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /**
  * Hard rules first: what lies outside the boundary is out whatever else is true. Then health. The order only sorts
- * what is left; a target that is still loading comes after those that are ready.
+ * what is left; a target that is still loading comes after those that are ready. One that is loaded on demand keeps its
+ * place while it is idle: a call has to come for it, or it would never be loaded.
  */
 export function decide (facts: Facts): Plan {
   const targets: Candidate[] = []
@@ -57,7 +62,7 @@ export function decide (facts: Facts): Plan {
 
 function refusal (candidate: Candidate, boundary: Locality): RejectionReason | null {
   if (!isWithin(boundary, candidate.locality)) return 'data_class'
-  if (candidate.state === 'down') return 'unhealthy'
+  if (candidate.state === 'down') return candidate.whyDown ?? 'unhealthy'
   if (candidate.state === 'saturated') return 'no_capacity'
   return null
 }

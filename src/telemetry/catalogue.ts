@@ -75,7 +75,7 @@ export const METRICS = {
   torchgate_target_up: { type: 'gauge', unit: '1', labels: { target: names }, sets: 200, help: '1 while the target can take calls, 0 while it is down.', otel: null },
   // Protection
   torchgate_rate_limit_rejections_total: { type: 'counter', unit: '1', labels: { tenant: names, scope: ['key', 'tenant', 'model', 'ip'], resource: ['requests', 'tokens', 'concurrency'] }, sets: 300, help: 'Calls refused by a limit, by the limit.', otel: null },
-  torchgate_admission_rejections_total: { type: 'counter', unit: '1', labels: { pool: names, reason: ['queue_full', 'queue_timeout', 'draining'] }, sets: 48, help: 'Calls that a pool turned away.', otel: null },
+  torchgate_admission_rejections_total: { type: 'counter', unit: '1', labels: { pool: names, reason: ['queue_full', 'queue_wait', 'queue_timeout', 'draining'] }, sets: 48, help: 'Calls that a pool turned away.', otel: null },
   // Local workers. `worker` is the place (w0, w1, ...) among those of the model, `model` its name inside the pool.
   torchgate_worker_up: { type: 'gauge', unit: '1', labels: { pool: names, worker: names, model: names }, sets: 128, help: '1 while the worker is ready.', otel: null },
   torchgate_worker_restarts_total: { type: 'counter', unit: '1', labels: { pool: names, worker: names, model: names, reason: ['crash', 'load_failed', 'hung'] }, sets: 200, help: 'Worker processes that ended unasked.', otel: null },
@@ -83,6 +83,8 @@ export const METRICS = {
   torchgate_queue_depth: { type: 'gauge', unit: '1', labels: { pool: names, priority: ['interactive'] }, sets: 64, help: 'Calls waiting for a slot.', otel: null },
   torchgate_model_info: { type: 'gauge', unit: '1', labels: { pool: names, worker: names, model: names }, sets: 128, help: '1 for each loaded model.', otel: null },
   torchgate_model_load_duration_seconds: { type: 'histogram', unit: 'seconds', labels: { model: names }, sets: 16, buckets: LOAD, help: 'Start of a worker until its model answers.', otel: null },
+  torchgate_model_load_ratio: { type: 'gauge', unit: '1', labels: { pool: names, model: names }, sets: 12, help: 'How far a load is, 0 to 1, while a model loads.', otel: null },
+  torchgate_model_unloads_total: { type: 'counter', unit: '1', labels: { pool: names, model: names, reason: ['idle', 'evicted'] }, sets: 12, help: 'Models that left memory: nobody called them, or another one needed the room.', otel: null },
   // The gateway itself
   torchgate_store_degraded: { type: 'gauge', unit: '1', labels: { store: ['state'] }, sets: 0, help: '1 while the shared store is away and this process counts alone.', otel: null },
   torchgate_metrics_label_overflow_total: { type: 'counter', unit: '1', labels: { label: [...FOLDED_LABELS, COMBINATIONS] }, sets: 0, help: `Times a label value was folded into ${OTHER} or ${UNKNOWN}, by label; \`${COMBINATIONS}\` where a metric had too many of them.`, otel: null },

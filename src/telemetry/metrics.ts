@@ -194,7 +194,8 @@ function observerOn (families: Families): PoolObserver {
     workerLost: ({ pool, model, worker, reason }) => families.torchgate_worker_restarts_total.at({ pool, worker, model, reason }).add(1),
     workerReady: ({ model, loadMs }) => families.torchgate_model_load_duration_seconds.at({ model }).add(loadMs / 1000),
     queueLeft: ({ pool, waitedMs }) => families.torchgate_queue_duration_seconds.at({ pool }).add(waitedMs / 1000),
-    admissionRejected: ({ pool, reason }) => families.torchgate_admission_rejections_total.at({ pool, reason }).add(1)
+    admissionRejected: ({ pool, reason }) => families.torchgate_admission_rejections_total.at({ pool, reason }).add(1),
+    modelUnloaded: ({ pool, model, reason }) => families.torchgate_model_unloads_total.at({ pool, model, reason }).add(1)
   }
 }
 
@@ -207,10 +208,11 @@ function readTargets (families: Families, targets: readonly TargetFacts[]): void
 
 /** Workers come and go with the configuration, so their gauges are read anew. Adding lets several share `_other`. */
 function readPools (families: Families, pools: readonly PoolStatus[]): void {
-  const { torchgate_worker_up: up, torchgate_worker_slots: slots, torchgate_queue_depth: queued, torchgate_model_info: info } = families
-  for (const gauge of [up, slots, queued, info]) gauge.clear()
+  const { torchgate_worker_up: up, torchgate_worker_slots: slots, torchgate_queue_depth: queued, torchgate_model_info: info, torchgate_model_load_ratio: load } = families
+  for (const gauge of [up, slots, queued, info, load]) gauge.clear()
   for (const { pool, models } of pools) {
-    for (const { model, queued: waiting, workers } of models) {
+    for (const { model, queued: waiting, loadFraction, workers } of models) {
+      if (loadFraction !== null) load.at({ pool, model }).set(loadFraction)
       queued.at({ pool, priority: 'interactive' }).add(waiting)
       for (const { worker, state, slots: all, busySlots } of workers) {
         const ready = state === 'ready'

@@ -3,11 +3,16 @@
  * Sources: OpenAI API reference and OpenAPI document, "Create chat completion"; read 2026-11-22.
  */
 import type { ChatRequest } from './chat.ts'
-import { boolean, decimal, integer, isObject, line, list, object, oneOf, outOfRange, shape, text, toError, variant, within, wrongType } from './check.ts'
+import { boolean, decimal, integer, invalidValue, isObject, line, list, object, oneOf, outOfRange, shape, text, toError, variant, within, wrongType } from './check.ts'
 import type { Check, Fault, Members } from './check.ts'
 import { messages } from './conversation.ts'
 import { logitBias, onlyWhen, OPERATORS_OWN, seed, stop, tokens } from './parameters.ts'
+import { keepAliveMs } from './keep-alive.ts'
 import { choicesExist, functionCall, functions, identifier, toolChoice, tools } from './tools.ts'
+
+const keepAlive: Check = value => keepAliveMs(value) === null
+  ? invalidValue('expected a number of seconds or a text such as "5m" or "1h30m", at most a week; 0 for no time, -1 for ever.')
+  : null
 
 const metadataValue = text({ most: 512 })
 
@@ -37,6 +42,7 @@ const PARAMETERS: Record<string, Check> = {
   frequency_penalty: decimal(-2, 2),
   function_call: functionCall,
   functions,
+  keep_alive: keepAlive,
   logit_bias: logitBias,
   logprobs: boolean,
   max_completion_tokens: tokens,

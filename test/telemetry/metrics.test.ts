@@ -1,5 +1,5 @@
 import { test } from 'tap'
-import type { PoolStatus, WorkerState } from '../../src/backends/pool/status.ts'
+import type { ModelStatus, PoolStatus, WorkerState, WorkerStatus } from '../../src/backends/pool/status.ts'
 import { COMBINATIONS, MAX_NAMES, maxSeries, OTHER, UNKNOWN, type MetricRow } from '../../src/telemetry/catalogue.ts'
 import { createMetrics, METRICS, type MetricFacts } from '../../src/telemetry/metrics.ts'
 import { attemptOf, recordOf } from './record.ts'
@@ -166,7 +166,7 @@ test('no installation, however large, has more than 10,000 series', async t => {
   t.ok(possible <= SERIES_BUDGET - 250, `the table allows ${possible}`)
 
   const facts = { ...FACTS, tenants: many('t', 10_000), models: many('m', 10_000), targets: many('b/', 8000).map(target => ({ target, locality: 'local' as const, up: () => true })) }
-  const metrics = createMetrics({ ...facts, pools: () => many('p', 64).map(pool => poolOf(pool, many('m', 8), 8)) })
+  const metrics = createMetrics({ ...facts, pools: () => many('p', 64).map(pool => poolOf(pool, many('m', 8).map(model => modelOf(model, many('w', 8).map(name => worker(name, 'ready')))))) })
   const outcomes = ['ok', 'timeout', 'upstream_error', 'cancelled', 'rate_limited'] as const
   for (let n = 0; n < 20_000; n++) {
     const target = (k: number) => facts.targets[(n * k) % 190]!.target
@@ -203,7 +203,7 @@ test('every label that can be folded is a value of the metric that counts folds'
 
 test('when a worker dies, no counter falls', async t => {
   let workers = [worker('w0', 'ready'), worker('w1', 'ready')]
-  const metrics = createMetrics({ ...FACTS, pools: () => [{ pool: 'gpu', models: [{ model: 'qwen', contextTokens: 4096, queued: 2, workers }] }] })
+  const metrics = createMetrics({ ...FACTS, pools: () => [poolOf('gpu', [modelOf('qwen', workers, 2)])] })
   metrics.observer.workerReady({ pool: 'gpu', model: 'qwen', worker: 'w0', loadMs: 1500 })
   metrics.record(recordOf())
   const before = await scrape(metrics)
@@ -268,8 +268,12 @@ function worker (name: string, state: WorkerState) {
   return { worker: name, state, pid: 1, slots: 4, busySlots: 1, restarts: 0, lastExit: null }
 }
 
-function poolOf (pool: string, models: readonly string[], workers: number): PoolStatus {
-  return { pool, models: models.map(model => ({ model, contextTokens: 4096, queued: 1, workers: Array.from({ length: workers }, (_, n) => worker(`w${n}`, 'ready')) })) }
+function modelOf (model: string, workers: WorkerStatus[], queued = 1): ModelStatus {
+  return { model, state: 'ready', loadFraction: null, memoryBytes: null, isMeasured: false, unloadsInMs: null, contextTokens: 4096, queued, waiting: [], workers }
+}
+
+function poolOf (pool: string, models: readonly ModelStatus[]): PoolStatus {
+  return { pool, memoryBytes: null, usedBytes: 0, models }
 }
 
 function junk (n: number) {

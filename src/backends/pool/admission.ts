@@ -1,12 +1,14 @@
 import { GatewayError } from '../../errors.ts'
 import type { Availability } from '../backend.ts'
-import { freeSlots, place } from './place.ts'
+import { freeSlots, type Placement } from './place.ts'
 import { FairQueue } from './queue.ts'
-import type { PoolObserver } from './status.ts'
+import type { PoolObserver, WaitingStatus } from './status.ts'
 import type { PooledWorker, Slot } from './worker.ts'
 
 /** Before anything has been measured. */
 const ASSUMED_HOLD_MS = 1000
+/** Calls that must have been measured before one is refused for what it would have to wait. */
+const LEAST_MEASURED = 8
 const LONGEST_RETRY_S = 60
 /** Weight of the newest measurement in the mean. */
 const NEWEST = 0.1
@@ -19,15 +21,34 @@ export interface AdmissionSetup {
   readonly timeoutMs: number
   readonly workers: readonly PooledWorker[]
   readonly observer: PoolObserver
+  /** Calls that a tenant has in its turn. */
+  readonly weightOf: (isolation: string) => number
+  readonly life: Life
+}
+
+/** Whether the model is in memory, and who sees to it. */
+export interface Life {
+  /** It is not in memory, and is loaded when a call waits. */
+  readonly isLoadable: boolean
+  place (isolation: string, slots: number): Placement<PooledWorker>
+  /** Why it can never be loaded; null when it can. */
+  refusal (): string | null
+  begun (): void
+  ended (keepAliveMs: number | null): void
+  /** A call has begun to wait, or has stopped waiting without a slot. */
+  changed (): void
 }
 
 export interface Want {
+  readonly callId: string
   readonly isolation: string
   /** One for each choice of the answer; all of one worker. */
   readonly slots: number
   readonly signal: AbortSignal
   /** The call has had a slot before and lost it with its worker: it waits ahead of all others, and is never refused for length. */
   readonly isRetry: boolean
+  /** How long the model is to stay when the call is over; null for as long as usual. */
+  readonly keepAliveMs: number | null
 }
 
 /**
@@ -36,16 +57,26 @@ export interface Want {
  */
 export class Admission {
   readonly #setup: AdmissionSetup
-  readonly #queue = new FairQueue<Waiting>()
+  readonly #queue: FairQueue<Waiting>
   #holdMs = ASSUMED_HOLD_MS
+  #measured = 0
 
-  constructor (setup: AdmissionSetup) { this.#setup = setup }
+  constructor (setup: AdmissionSetup) {
+    this.#setup = setup
+    this.#queue = new FairQueue(setup.weightOf)
+  }
 
   get queued (): number { return this.#queue.size }
 
+  /** The first `most` calls that wait, the next one first. */
+  waiting (most: number): WaitingStatus[] {
+    return this.#queue.inOrder(most).map(({ want, waitedMs }, at) =>
+      ({ position: at + 1, callId: want.callId, tenant: want.isolation, waitedMs: Math.round(waitedMs) }))
+  }
+
   /** No worker is ready, and none will be before a quarantine is over. */
   get isDown (): boolean {
-    return !this.#setup.workers.some(({ state }) => state === 'ready' || state === 'starting' || state === 'backoff')
+    return !this.#setup.life.isLoadable && !this.#setup.workers.some(({ state }) => state === 'ready' || state === 'starting' || state === 'backoff')
   }
 
   get isReady (): boolean { return this.#setup.workers.some(({ state }) => state === 'ready') }
@@ -60,10 +91,14 @@ export class Admission {
     if (this.isDown) return Promise.reject(this.#unavailable())
     if (want.slots > this.#mostSlots) return Promise.reject(this.#tooMany(want.slots))
     if (this.#isFull(want.slots) && !want.isRetry) return Promise.reject(this.#full())
+    if (this.#expectedWaitMs > this.#setup.timeoutMs && !want.isRetry) return Promise.reject(this.#wouldWait())
     const waiting = new Waiting(want, ms => { this.#left(ms) })
     waiting.place = want.isRetry ? this.#queue.pushAhead(waiting) : this.#queue.push(want.isolation, waiting)
     this.#handOut()
-    if (!waiting.isOver) waiting.wait(this.#setup.timeoutMs, () => this.#tooLong())
+    if (!waiting.isOver) {
+      waiting.wait(this.#setup.timeoutMs, () => this.#tooLong(), () => { this.#setup.life.changed() })
+      this.#setup.life.changed()
+    }
     return waiting.slot
   }
 
@@ -75,7 +110,7 @@ export class Admission {
 
   availability (): Availability {
     return {
-      state: this.isDown ? 'down' : this.#isFull(1) ? 'saturated' : this.isReady ? 'ready' : 'loading',
+      state: this.isDown ? 'down' : this.#isFull(1) ? 'saturated' : this.isReady ? 'ready' : this.#setup.life.isLoadable ? 'idle' : 'loading',
       queued: this.queued,
       freeSlots: this.#freeSlots,
       contextTokens: this.contextTokens
@@ -98,16 +133,25 @@ export class Admission {
 
   #handOut (): void {
     for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
-      const worker = place(this.#setup.workers, next.want.isolation, next.want.slots)
-      if (worker === null) return
+      const placement = this.#setup.life.place(next.want.isolation, next.want.slots)
+      if (placement.kind !== 'run') return
       this.#queue.shift()
-      next.grant(this.#hold(worker, next.want))
+      next.grant(this.#hold(placement.worker, next.want))
     }
   }
 
-  #hold (worker: PooledWorker, { isolation, slots }: Want): Slot {
+  #hold (worker: PooledWorker, { isolation, slots, keepAliveMs }: Want): Slot {
+    const { life } = this.#setup
     const since = performance.now()
-    return worker.take(isolation, slots, () => { this.#holdMs += (performance.now() - since - this.#holdMs) * NEWEST })
+    life.begun()
+    return worker.take(isolation, slots, () => {
+      this.#measure(performance.now() - since)
+      life.ended(keepAliveMs)
+    })
+  }
+
+  #measure (heldMs: number): void {
+    this.#holdMs = this.#measured++ === 0 ? heldMs : this.#holdMs + (heldMs - this.#holdMs) * NEWEST
   }
 
   #refuseAll (): void {
@@ -131,6 +175,14 @@ export class Admission {
       { retryAfterS: this.#retryAfterS() })
   }
 
+  #wouldWait (): GatewayError {
+    const { pool, model, timeoutMs, observer } = this.#setup
+    observer.admissionRejected({ pool, model, reason: 'queue_wait' })
+    return new GatewayError('backend_overloaded',
+      `${pool}: ${this.queued} calls wait for ${model}, which takes about ${Math.round(this.#expectedWaitMs)} ms; at most ${timeoutMs} ms are waited.`,
+      { retryAfterS: this.#retryAfterS() })
+  }
+
   #tooLong (): GatewayError {
     const { pool, model, timeoutMs, observer } = this.#setup
     observer.admissionRejected({ pool, model, reason: 'queue_timeout' })
@@ -143,18 +195,23 @@ export class Admission {
     return new GatewayError('backend_unavailable', `${pool}: no worker for ${model} is running; ${this.explain()}.`)
   }
 
-  /** What each worker is doing, for a person: `w0 quarantined (load failed: no such file)`. */
+  /** Why there is none: why the model is never loaded, or what each worker is doing, for a person: `w0 quarantined (load failed: no such file)`. */
   explain (): string {
-    return this.#setup.workers.map(each => each.status())
+    return this.#setup.life.refusal() ?? this.#setup.workers.map(each => each.status())
       .map(({ worker, state, lastExit }) => `${worker} ${state}${lastExit === null ? '' : ` (${lastExit})`}`).join(', ')
   }
 
   /** Until the calls that wait now have had their turn, by the mean time that calls have held a slot of late. */
   #retryAfterS (): number {
-    const slots = this.#setup.workers.reduce((sum, worker) => sum + worker.slots, 0)
-    const waitS = (this.queued + 1) / slots * this.#holdMs / 1000
-    return Math.min(LONGEST_RETRY_S, Math.max(1, Math.ceil(waitS)))
+    return Math.min(LONGEST_RETRY_S, Math.max(1, Math.ceil((this.queued + 1) / this.#slots * this.#holdMs / 1000)))
   }
+
+  /** For the calls that wait already to get their slots; 0 before enough is known. */
+  get #expectedWaitMs (): number {
+    return this.#measured < LEAST_MEASURED ? 0 : this.queued / this.#slots * this.#holdMs
+  }
+
+  get #slots (): number { return this.#setup.workers.reduce((sum, worker) => sum + worker.slots, 0) }
 }
 
 /** One call in the queue. Leaves it once: with a slot or with an error. */
@@ -169,6 +226,7 @@ class Waiting {
   readonly #reject: (error: unknown) => void
   readonly #abort = () => { this.refuse(this.want.signal.reason) }
   #timer: NodeJS.Timeout | null = null
+  #refused: () => void = () => {}
 
   constructor (want: Want, left: (waitedMs: number) => void) {
     const { promise, resolve, reject } = Promise.withResolvers<Slot>()
@@ -179,7 +237,11 @@ class Waiting {
     this.#reject = reject
   }
 
-  wait (ms: number, tooLong: () => GatewayError): void {
+  get waitedMs (): number { return performance.now() - this.#since }
+
+  /** @param refused called when it leaves without a slot */
+  wait (ms: number, tooLong: () => GatewayError, refused: () => void): void {
+    this.#refused = refused
     this.#timer = setTimeout(() => { this.refuse(tooLong()) }, ms)
     this.want.signal.addEventListener('abort', this.#abort, { once: true })
   }
@@ -192,6 +254,7 @@ class Waiting {
   refuse (error: unknown): void {
     this.#leave()
     this.#reject(error)
+    this.#refused()
   }
 
   #leave (): void {
@@ -199,6 +262,6 @@ class Waiting {
     this.place?.leave()
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.want.signal.removeEventListener('abort', this.#abort)
-    this.#left(performance.now() - this.#since)
+    this.#left(this.waitedMs)
   }
 }

@@ -2,6 +2,7 @@ import type { PoolConfig } from '../../config/schema.ts'
 import { GatewayError, toGatewayError, type ErrorCode } from '../../errors.ts'
 import type { Answer } from '../../wire/answer.ts'
 import { exchange } from '../http.ts'
+import type { Route } from '../routes.ts'
 import type { Call } from './call.ts'
 import type { Slot } from './worker.ts'
 
@@ -15,6 +16,7 @@ export interface Question {
   readonly pool: string
   readonly callId: string
   readonly isolation: string
+  readonly route: Route
   readonly body: string
   readonly stream: boolean
   readonly choices: number
@@ -42,12 +44,12 @@ export async function attempt (slot: Slot, call: Call, question: Question): Prom
   }
 }
 
-function ask (slot: Slot, call: Call, { pool, callId, isolation, body, stream, choices, timeouts, isContinuation = false }: Question): Promise<Answer> {
+function ask (slot: Slot, call: Call, { pool, callId, isolation, route, body, stream, choices, timeouts, isContinuation = false }: Question): Promise<Answer> {
   const headers = ['content-type', 'application/json', 'x-torchgate-isolation', isolation, 'x-request-id', callId]
   if (stream) headers.push('x-torchgate-marks', isContinuation ? 'continue' : 'begin')
   const { firstTokenMs, answerMs, idleMs } = timeouts
-  return exchange(slot.dispatcher, { origin: 'http://worker', path: '/v1/chat/completions', headers, body }, {
-    name: `${pool}/${slot.worker}`, timeouts: { firstTokenMs, answerMs, idleMs, totalMs: call.leftMs }, signal: call.signal, stream, choices
+  return exchange(slot.dispatcher, { origin: 'http://worker', path: `/v1${route.path}`, headers, body }, {
+    name: `${pool}/${slot.worker}`, timeouts: { firstTokenMs, answerMs, idleMs, totalMs: call.leftMs }, signal: call.signal, stream, choices, route
   })
 }
 

@@ -1,19 +1,28 @@
 import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { tmpdir, totalmem } from 'node:os'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { LocalModelConfig, PoolConfig } from '../../config/schema.ts'
 import { GatewayError } from '../../errors.ts'
-import type { Answer } from '../../wire/answer.ts'
+import type { Answer, BodyAnswer } from '../../wire/answer.ts'
 import type { ChatRequest } from '../../wire/chat.ts'
+import type { CompletionRequest } from '../../wire/completions.ts'
+import { inputsOf, type EmbeddingsRequest } from '../../wire/embeddings.ts'
+import { readGguf } from '../../models/gguf.ts'
+import { estimateBytes } from '../../models/memory.ts'
+import { keepAliveMs } from '../../wire/keep-alive.ts'
 import type { Availability, Backend, ChatOptions } from '../backend.ts'
-import { bodyOf } from '../http.ts'
-import { Admission } from './admission.ts'
+import { bodyOf, type Asking } from '../http.ts'
+import { CHAT, COMPLETIONS, embeddingsRoute, type Route } from '../routes.ts'
+import { Admission, type Life } from './admission.ts'
 import type { Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
-import type { ModelStatus, PoolObserver, PoolStatus } from './status.ts'
+import { Memory } from './memory.ts'
+import { PooledModel } from './model.ts'
+import { place } from './place.ts'
+import type { PoolObserver, PoolStatus } from './status.ts'
 import { serve } from './tries.ts'
 import { PooledWorker, type PoolLog } from './worker.ts'
 
@@ -23,18 +32,25 @@ const WORKER = fileURLToPath(new URL(`../../worker/main${extname(import.meta.url
 /** `sun_path` of macOS is 104 bytes with its NUL, that of Linux 108; the folder adds 17 to the one for temporary files, a socket up to 14. */
 const LONGEST_TMPDIR = 72
 
+/** Of the memory of the host, where models are loaded on demand and no `memoryBytes` is configured. */
+const MEMORY_SHARE = 0.8
+
 export interface PoolOptions {
   readonly observer: PoolObserver
   /** Program of a worker. Default: the one that comes with the gateway. */
   readonly entry?: string
   readonly log?: PoolLog
+  /** Calls that a tenant has in its turn when several wait; 1 if left out. */
+  readonly weightOf?: (isolation: string) => number
+  /** Bytes that a worker will take; null when nobody can tell. Default: from the head of the model file. */
+  readonly estimate?: (model: LocalModelConfig) => number | null
 }
 
 /** Local worker processes as one backend. */
 export interface Pool extends Backend {
   status (): PoolStatus
   /**
-   * Resolves when every model has a ready worker.
+   * Resolves when every model that is loaded at the start has a ready worker.
    * @throws GatewayError `backend_unavailable` when all workers of a model are given up, or when `signal` aborts before: the
    *   message says what each worker is doing
    */
@@ -46,7 +62,8 @@ export function createPool (config: PoolConfig, options: PoolOptions): Pool {
   return new LocalPool(config, options)
 }
 
-interface PooledModel { readonly name: string, readonly workers: readonly PooledWorker[], readonly admission: Admission }
+/** A call of any kind; all of them may say how long the model is to stay. */
+type PoolRequest = Asking & { readonly keep_alive?: unknown }
 
 class LocalPool implements Pool {
   readonly name: string
@@ -55,6 +72,7 @@ class LocalPool implements Pool {
   readonly #options: PoolOptions
   readonly #folder: string
   readonly #models: ReadonlyMap<string, PooledModel>
+  readonly #memory: Memory
   readonly #calls = new Set<Call>()
   readonly #events = new EventEmitter<{ change: [], idle: [] }>().setMaxListeners(0)
   #processes = 0
@@ -66,7 +84,8 @@ class LocalPool implements Pool {
     this.#options = options
     this.#folder = openFolder()
     this.#models = new Map(config.models.map(model => [model.name, this.#model(model)]))
-    for (const worker of this.#workers) worker.start()
+    this.#memory = new Memory(config.name, limitOf(config), [...this.#models.values()], options.log ?? (() => undefined))
+    this.#memory.start()
   }
 
   availability (model: string): Availability {
@@ -76,24 +95,37 @@ class LocalPool implements Pool {
     return this.#closed === null ? availability : { ...availability, state: 'down' }
   }
 
-  async chat (request: ChatRequest, options: ChatOptions): Promise<Answer> {
-    const { admission } = this.#find(request.model)
+  chat (request: ChatRequest, options: ChatOptions): Promise<Answer> { return this.#ask(CHAT, request, options) }
+
+  complete (request: CompletionRequest, options: ChatOptions): Promise<Answer> { return this.#ask(COMPLETIONS, request, options) }
+
+  async embed (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer> {
+    return await this.#ask(embeddingsRoute(inputsOf(request.input).length), request, options) as BodyAnswer
+  }
+
+  async #ask (route: Route, request: PoolRequest, options: ChatOptions): Promise<Answer> {
+    const model = this.#find(request.model)
+    const keepAliveMs = keepAliveOf(request, model, this.name)
     if (options.signal.aborted) throw cancelled(options.signal)
     const call: Call = new Call(options.signal, () => { this.#left(call) })
     this.#calls.add(call)
     try {
-      return await this.#serve(call, admission, this.#question(request, options))
+      return await this.#serve(call, model.admission, this.#question(route, request, options), keepAliveMs)
     } catch (error) {
       call.end()
       throw error
     }
   }
 
-  status (): PoolStatus { return { pool: this.name, models: [...this.#models.values()].map(statusOf) } }
+  status (): PoolStatus {
+    const { memoryBytes, usedBytes, models } = this.#memory
+    return { pool: this.name, memoryBytes: Number.isFinite(memoryBytes) ? memoryBytes : null, usedBytes, models: models.map(model => model.status()) }
+  }
 
   async whenReady (signal: AbortSignal): Promise<void> {
-    for (const { name, admission } of this.#models.values()) {
-      while (!admission.isReady) {
+    for (const model of this.#memory.models) {
+      const { name, admission } = model
+      while (model.isExpected && !admission.isReady) {
         if (admission.isDown || signal.aborted) throw notReady(this.name, name, admission, signal)
         // An abort is reported by the next turn of the loop.
         await once(this.#events, 'change', { signal }).catch(() => undefined)
@@ -112,16 +144,39 @@ class LocalPool implements Pool {
 
   get #workers (): PooledWorker[] { return [...this.#models.values()].flatMap(({ workers }) => workers) }
 
-  #model (model: LocalModelConfig): PooledModel {
-    const { name: pool, queue, restart, timeouts, watchdog } = this.#config
-    const { observer, entry = WORKER, log = () => undefined } = this.#options
-    const changed = () => { admission.changed(); this.#events.emit('change') }
+  #model (config: LocalModelConfig): PooledModel {
+    const { name: pool, queue, restart, timeouts, watchdog, swap } = this.#config
+    const { observer, entry = WORKER, log = () => undefined, weightOf = () => 1, estimate = estimateOf } = this.#options
+    const changed = () => { admission.changed(); this.#changed() }
     const socketPath = () => join(this.#folder, `${this.#processes++}.sock`)
-    const workers = Array.from({ length: model.workers }, (_, at) => new PooledWorker({
-      pool, worker: `w${at}`, model, loadMs: timeouts.loadMs, restart, watchdog, entry, socketPath, observer, log, changed
+    const workers = Array.from({ length: config.workers }, (_, at) => new PooledWorker({
+      pool, worker: `w${at}`, model: config, loadMs: timeouts.loadMs, restart, watchdog, entry, socketPath, observer, log, changed
     }))
-    const admission: Admission = new Admission({ pool, model: model.name, ...queue, workers, observer })
-    return { name: model.name, workers, admission }
+    const admission: Admission = new Admission({
+      pool, model: config.name, ...queue, workers, observer, weightOf, life: this.#lifeOf(() => model)
+    })
+    const model = new PooledModel({
+      pool, config, swap, workers, admission, observer, log, estimate: () => estimate(config), changed
+    })
+    return model
+  }
+
+  /** @param model asked for later: queue and model know each other */
+  #lifeOf (model: () => PooledModel): Life {
+    const memory = () => this.#memory
+    return {
+      get isLoadable () { return memory().isLoadable(model()) },
+      place: (isolation, slots) => place(memory(), { model: model(), isolation, slots }),
+      refusal: () => model().state === 'unloaded' ? memory().refusal(model()) : null,
+      begun: () => { model().begun() },
+      ended: ms => { model().ended(ms) },
+      changed: () => { this.#changed() }
+    }
+  }
+
+  #changed (): void {
+    this.#memory.arrange()
+    this.#events.emit('change')
   }
 
   #find (model: string): PooledModel {
@@ -132,11 +187,12 @@ class LocalPool implements Pool {
     throw draining(this.name)
   }
 
-  #question (request: ChatRequest, { callId, isolation, workersLost = 0, lost }: ChatOptions): Question {
+  #question (route: Route, { keep_alive: _, ...request }: PoolRequest, { callId, isolation, workersLost = 0, lost }: ChatOptions): Question {
     return {
       pool: this.name,
       callId,
       isolation,
+      route,
       body: bodyOf(request),
       stream: request.stream === true,
       choices: request.n ?? 1,
@@ -146,9 +202,9 @@ class LocalPool implements Pool {
     }
   }
 
-  #serve (call: Call, admission: Admission, question: Question): Promise<Answer> {
-    const { isolation } = question
-    return serve(call, question, wish => admission.take({ isolation, ...wish }))
+  #serve (call: Call, admission: Admission, question: Question, keepAliveMs: number | null): Promise<Answer> {
+    const { callId, isolation } = question
+    return serve(call, question, wish => admission.take({ callId, isolation, keepAliveMs, ...wish }))
   }
 
   #left (call: Call): void {
@@ -158,6 +214,7 @@ class LocalPool implements Pool {
 
   async #close (): Promise<void> {
     if (this.#calls.size > 0) await once(this.#events, 'idle')
+    this.#memory.close()
     await Promise.all(this.#workers.map(worker => worker.stop()))
     await rm(this.#folder, { recursive: true, force: true })
     folders.delete(this.#folder)
@@ -196,6 +253,29 @@ function notReady (pool: string, model: string, admission: Admission, signal: Ab
   return new GatewayError('backend_unavailable', message, signal.aborted ? { cause: signal.reason } : {})
 }
 
-function statusOf ({ name, workers, admission }: PooledModel): ModelStatus {
-  return { model: name, contextTokens: admission.contextTokens, queued: admission.queued, workers: workers.map(worker => worker.status()) }
+/** @throws GatewayError where the operator keeps the model and the caller wants it gone: what cannot be had is refused */
+function keepAliveOf ({ keep_alive: wish }: PoolRequest, model: PooledModel, pool: string): number | null {
+  if (wish === undefined) return null
+  const ms = keepAliveMs(wish)
+  if (ms === 0 && model.isKept) {
+    throw new GatewayError('unsupported_value', `keep_alive is 0, but ${model.name} in ${pool} is kept loaded; leave keep_alive out.`, { param: 'keep_alive' })
+  }
+  return ms
+}
+
+/** Without models that come and go there is nothing to choose, and no limit. */
+function limitOf ({ memoryBytes, models }: PoolConfig): number {
+  if (memoryBytes !== undefined) return memoryBytes
+  if (models.every(({ load }) => load === 'start')) return Infinity
+  const constrained = process.constrainedMemory()
+  return Math.floor(MEMORY_SHARE * Math.min(totalmem(), constrained > 0 ? constrained : Infinity))
+}
+
+/** A file that cannot be read is left to the worker, which says what is wrong with it. */
+function estimateOf (model: LocalModelConfig): number | null {
+  try {
+    return estimateBytes(readGguf(model.path), model)
+  } catch {
+    return null
+  }
 }

@@ -57,6 +57,7 @@ export class WorkerProcess {
   #hang: string | null = null
   #isOver = false
   #failure: string | null = null
+  #fraction = 0
   #exit = ''
   #stderr = ''
   #line = ''
@@ -73,6 +74,9 @@ export class WorkerProcess {
   }
 
   get pid (): number | null { return this.#isOver ? null : this.#child?.pid ?? null }
+
+  /** How far the load is, 0 to 1, never falling. */
+  get loadFraction (): number { return this.readyAt === null ? this.#fraction : 1 }
 
   /** Why the load failed, in the worker's own words, if it said so. */
   get failure (): string | null { return this.#failure }
@@ -115,6 +119,9 @@ export class WorkerProcess {
 
   #hear (message: unknown): void {
     if (typeof message !== 'object' || message === null || !('kind' in message)) return
+    if (message.kind === 'loading' && 'fraction' in message && typeof message.fraction === 'number') {
+      this.#fraction = Math.max(this.#fraction, Math.min(1, message.fraction))
+    }
     if (message.kind === 'ready' && isLoaded(message) && this.readyAt === null && this.#failure === null) {
       this.#clearTimer()
       this.readyAt = performance.now()

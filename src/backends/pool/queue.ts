@@ -1,12 +1,17 @@
 /**
  * Waiting calls: first in, first out inside an isolation domain, in turn between domains, so that a domain with a
- * hundred calls delays another domain's next call by one turn. Every operation is O(1). The owner keeps the bound.
+ * hundred calls delays another domain's next call by one turn. In its turn a domain has as many calls as its weight.
+ * Every operation but `inOrder` is O(1). The owner keeps the bound.
  */
 export class FairQueue<T> {
+  readonly #weightOf: (domain: string) => number
   readonly #ahead = new Chain<T>()
   readonly #lanes = new Map<string, Lane<T>>()
   readonly #turns = new Chain<Lane<T>>()
   #size = 0
+
+  /** @param weightOf a whole number, 1 or more */
+  constructor (weightOf: (domain: string) => number = () => 1) { this.#weightOf = weightOf }
 
   get size (): number { return this.#size }
 
@@ -39,15 +44,31 @@ export class FairQueue<T> {
     if (turn === null || turn.value.items.first === null) return
     const lane = turn.value
     lane.items.remove(turn.value.items.first)
+    if (lane.items.first === null) return this.#close(lane)
+    if (--lane.left > 0) return
     this.#turns.remove(turn)
-    if (lane.items.first === null) this.#lanes.delete(lane.domain)
-    else lane.turn = this.#turns.append(lane)
+    lane.turn = this.#turns.append(lane)
+    lane.left = this.#weightOf(lane.domain)
+  }
+
+  /** The first `most` in the order in which `shift` would give them. */
+  inOrder (most: number): T[] {
+    const items = [...this.#ahead.values(most)]
+    const lanes = [...this.#turns.values(most)].map(lane => ({ values: lane.items.values(most), left: lane.left, weight: this.#weightOf(lane.domain) }))
+    for (let lane = lanes.shift(); lane !== undefined && items.length < most; lane = lanes.shift()) {
+      const next = lane.values.next()
+      if (next.done === true) continue
+      items.push(next.value)
+      if (--lane.left > 0) lanes.unshift(lane)
+      else lanes.push({ ...lane, left: lane.weight })
+    }
+    return items
   }
 
   #lane (domain: string): Lane<T> {
     const known = this.#lanes.get(domain)
     if (known !== undefined) return known
-    const lane: Lane<T> = { domain, items: new Chain<T>(), turn: null }
+    const lane: Lane<T> = { domain, items: new Chain<T>(), turn: null, left: this.#weightOf(domain) }
     lane.turn = this.#turns.append(lane)
     this.#lanes.set(domain, lane)
     return lane
@@ -74,7 +95,8 @@ export class FairQueue<T> {
 /** @returns from `leave`: false when the item had left before */
 export interface Place { leave (): boolean }
 
-interface Lane<T> { readonly domain: string, readonly items: Chain<T>, turn: Link<Lane<T>> | null }
+/** `left`: calls of its turn that are to come. */
+interface Lane<T> { readonly domain: string, readonly items: Chain<T>, turn: Link<Lane<T>> | null, left: number }
 
 interface Link<T> { readonly value: T, before: Link<T> | null, after: Link<T> | null, linked: boolean }
 
@@ -89,6 +111,11 @@ class Chain<T> {
     else this.#last.after = link
     this.#last = link
     return link
+  }
+
+  * values (most: number): Generator<T, void> {
+    let link = this.first
+    for (let at = 0; at < most && link !== null; at++, link = link.after) yield link.value
   }
 
   /** @returns false when the link had been removed before */

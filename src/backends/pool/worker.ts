@@ -55,17 +55,29 @@ export class PooledWorker implements Candidate {
   #takes = 0
   #timer: NodeJS.Timeout | null = null
   #isClosing = false
+  /** The process that is ended to free its memory. */
+  #unloading: WorkerProcess | null = null
+  /** After a quarantine it is started again unasked. */
+  #isLasting: boolean
   /** The process that is to be ended because it takes no calls. */
   #distrusted: WorkerProcess | null = null
   #reported = ''
 
-  constructor (setup: WorkerSetup) { this.#setup = setup }
+  constructor (setup: WorkerSetup) {
+    this.#setup = setup
+    this.#isLasting = setup.model.load === 'start'
+  }
 
   get state (): WorkerState { return this.#state }
   get slots (): number { return this.#loaded?.slots ?? this.#setup.model.slots }
   get busySlots (): number { return this.#busySlots }
   get served (): ReadonlyMap<string, number> { return this.#served }
   get contextTokens (): number | null { return this.#loaded?.contextTokens ?? null }
+  /** As the last load told; null before the first. */
+  get memoryBytes (): number | null { return this.#loaded?.memoryBytes ?? null }
+  get loadFraction (): number { return this.#process?.loadFraction ?? 0 }
+  /** It takes memory, or will without being asked. */
+  get isHolding (): boolean { return this.#state !== 'stopped' && (this.#state !== 'quarantined' || this.#isLasting) }
 
   status (): WorkerStatus {
     return {
@@ -79,7 +91,26 @@ export class PooledWorker implements Candidate {
     }
   }
 
-  start (): void {
+  /** Starts a process where there is none. One that is quarantined rests on. */
+  load (): void { if (this.#state === 'stopped' && !this.#isClosing) this.#start() }
+
+  /** Ends the process, to free its memory; from then on it is only started when it is asked. Resolves when it has ended. */
+  async unload (): Promise<void> {
+    this.#isLasting = false
+    const process = this.#process
+    if (process !== null) {
+      this.#unloading = process
+      this.#state = 'stopping'
+    } else if (this.#state === 'backoff') {
+      if (this.#timer !== null) clearTimeout(this.#timer)
+      this.#timer = null
+      this.#state = 'stopped'
+    }
+    this.#setup.changed()
+    await process?.stop()
+  }
+
+  #start (): void {
     this.#timer = null
     this.#starts++
     this.#state = 'starting'
@@ -172,7 +203,7 @@ export class PooledWorker implements Candidate {
     this.#process = null
     this.#last = process
     this.#busySlots = 0
-    if (this.#isClosing) this.#state = 'stopped'
+    if (this.#isClosing || process === this.#unloading) this.#state = 'stopped'
     else this.#crashed(process)
     this.#setup.changed()
   }
@@ -183,10 +214,17 @@ export class PooledWorker implements Candidate {
     const crashes = this.#crashes.add(ranMs, restart.windowMs)
     const rest = restAfter(crashes, restart, Math.random())
     this.#state = rest.state
-    this.#timer = setTimeout(() => { this.start(); this.#setup.changed() }, rest.waitMs)
+    this.#timer = setTimeout(() => { this.#rested() }, rest.waitMs)
     const reason = process.readyAt === null ? 'load_failed' : process.isHung || process === this.#distrusted ? 'hung' : 'crash'
     observer.workerLost({ pool, model: model.name, worker, reason })
     setTimeout(() => { this.#report(process, crashes, rest.state) }, LAST_WORDS_MS).unref()
+  }
+
+  #rested (): void {
+    if (this.#state === 'backoff' || this.#isLasting) this.#start()
+    else this.#state = 'stopped'
+    this.#timer = null
+    this.#setup.changed()
   }
 
   /** Once per change: a worker that fails in the same way at every restart says so once, and once more when it is given up. */

@@ -10,7 +10,7 @@ import type { ChatRequest } from '../../../src/wire/chat.ts'
 export const SCRIPTED = fileURLToPath(new URL('scripted-worker.ts', import.meta.url))
 
 export const MODEL: LocalModelConfig = {
-  name: 'm', path: 'good.gguf', workers: 1, slots: 4, contextTokens: 512, batchTokens: 64, threads: 1, gpu: false, environment: {}
+  name: 'm', path: 'good.gguf', load: 'start', keepAliveMs: 300_000, pinned: false, workers: 1, slots: 4, contextTokens: 512, batchTokens: 64, threads: 1, gpu: false, environment: {}
 }
 
 export interface PoolParts {
@@ -18,14 +18,18 @@ export interface PoolParts {
   queue?: Partial<PoolConfig['queue']>
   timeouts?: Partial<PoolConfig['timeouts']>
   restart?: Partial<PoolConfig['restart']>
+  swap?: Partial<PoolConfig['swap']>
+  memoryBytes?: number
   watchdog?: Partial<PoolConfig['watchdog']>
 }
 
-export function configOf ({ models = [{}], queue, timeouts, restart, watchdog }: PoolParts = {}): PoolConfig {
+export function configOf ({ models = [{}], queue, timeouts, restart, swap, memoryBytes, watchdog }: PoolParts = {}): PoolConfig {
   return {
     name: 'local',
     kind: 'pool',
     models: models.map(model => ({ ...MODEL, ...model })),
+    ...memoryBytes !== undefined && { memoryBytes },
+    swap: { afterCalls: 8, afterMs: 10_000, ...swap },
     queue: { length: 256, timeoutMs: 10_000, ...queue },
     timeouts: { loadMs: 10_000, firstTokenMs: 10_000, answerMs: 15_000, idleMs: 5000, totalMs: 20_000, ...timeouts },
     restart: { backoffMs: 10, maxBackoffMs: 50, quarantineAfter: 5, windowMs: 60_000, quarantineMs: 60_000, ...restart },
@@ -34,7 +38,7 @@ export function configOf ({ models = [{}], queue, timeouts, restart, watchdog }:
 }
 
 const nothing = (): void => {}
-export const NOBODY: PoolObserver = { workerLost: nothing, workerReady: nothing, queueLeft: nothing, admissionRejected: nothing }
+export const NOBODY: PoolObserver = { workerLost: nothing, workerReady: nothing, queueLeft: nothing, admissionRejected: nothing, modelUnloaded: nothing }
 
 export interface Opened {
   readonly pool: Pool
@@ -52,7 +56,7 @@ export function openPool (t: Test, parts: PoolParts = {}, options: Partial<PoolO
   const pool = createPool(configOf(parts), {
     entry: SCRIPTED,
     observer: {
-      workerLost: tell('workerLost'), workerReady: tell('workerReady'), queueLeft: tell('queueLeft'), admissionRejected: tell('admissionRejected')
+      workerLost: tell('workerLost'), workerReady: tell('workerReady'), queueLeft: tell('queueLeft'), admissionRejected: tell('admissionRejected'), modelUnloaded: tell('modelUnloaded')
     },
     log: line => { lines.push(line) },
     ...options
@@ -67,12 +71,12 @@ export async function openReady (t: Test, parts: PoolParts = {}): Promise<Opened
   return opened
 }
 
-export interface Wish { isolation?: string, signal?: AbortSignal, model?: string, stream?: boolean, choices?: number }
+export interface Wish { isolation?: string, signal?: AbortSignal, model?: string, stream?: boolean, choices?: number, keepAlive?: number | string }
 
 /** @param script what the scripted worker does: `words=20&after=crash` */
 export function ask (pool: Pool, script: string, wish: Wish = {}): Promise<Answer> {
-  const { isolation = 'acme', signal = new AbortController().signal, model = 'm', stream = true, choices = 1 } = wish
-  const request: ChatRequest = { model, stream, n: choices, messages: [{ role: 'user', content: script }] }
+  const { isolation = 'acme', signal = new AbortController().signal, model = 'm', stream = true, choices = 1, keepAlive } = wish
+  const request: ChatRequest = { model, stream, n: choices, messages: [{ role: 'user', content: script }], ...keepAlive !== undefined && { keep_alive: keepAlive } }
   return pool.chat(request, { signal, boundary: 'local', callId: 'call-1', isolation })
 }
 
