@@ -29,8 +29,8 @@ export async function answerChat (model: Model, task: ChatTask, response: Server
   const prompt = model.prompt(call.conversation)
   const grammar = model.held(call, prompt)
   const hasLogprobs = call.sampling.topLogprobs !== null
-  // A grammar would have to be led through what was said, and the likelihoods of that are not known any more.
-  const canGoOn = call.stream && grammar === null && !hasLogprobs
+  // The likelihoods of what was said are not known any more.
+  const canGoOn = call.stream && !hasLogprobs
   if (earlier !== null && (!canGoOn || earlier.choices.length !== call.choices)) {
     throw new GatewayError('invalid_value', 'choices: this answer cannot go on from here.', { param: 'choices' })
   }
