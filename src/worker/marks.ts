@@ -73,13 +73,14 @@ export class Marks {
 }
 
 type Body = Readonly<Record<string, unknown>>
+interface ModelFacts { readonly vocabularySize: number, readonly fingerprint: string }
 
 /**
  * What the pool sends to have a stream go on: the request as it was, beside what is known of the stream. They are apart,
  * so that no caller can put tokens into a prompt.
  * @throws GatewayError where it is none of this model
  */
-export function readContinuation (body: Body, { vocabularySize, fingerprint }: { vocabularySize: number, fingerprint: string }): { request: Body, earlier: Earlier } {
+export function readContinuation (body: Body, { vocabularySize, fingerprint }: ModelFacts): { request: Body, earlier: Earlier } {
   const { request, stream, choices } = body
   if (!isObject(request)) throw invalid('request', 'expected the request as it was')
   if (!isObject(stream) || typeof stream['id'] !== 'string' || !Number.isInteger(stream['created'])) throw invalid('stream', 'expected id, created and fingerprint')
