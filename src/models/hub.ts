@@ -131,7 +131,9 @@ function candidates (files: readonly HubFile[], quantisation: string | null): Hu
   const models = files.filter(({ path }) => /\.gguf$/i.test(path) && !/(^|\/)(mmproj|mtp|imatrix)[-_.]/i.test(path))
   if (quantisation === null) return models
   // Q4_K is no Q4_K_M, and XS no IQ4_XS: a name ends at a dash, a dot or a slash.
-  const wanted = new RegExp(`(^|[-./_])${quantisation.replaceAll(/[.\\]/g, '\\$&')}(?=[-./]|$)`, 'i')
+  // An underline may stand before it too, unless it could be the end of a longer one.
+  const before = /^[a-z]+\d/i.test(quantisation) ? '[-./_]' : '[-./]'
+  const wanted = new RegExp(`(^|${before})${quantisation.replaceAll(/[.\\]/g, '\\$&')}(?=[-./]|$)`, 'i')
   return models.filter(({ path }) => wanted.test(path.replace(/\.gguf$/i, '').replace(/-\d{5}-of-\d{5}$/, '')))
 }
 

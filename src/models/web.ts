@@ -72,9 +72,18 @@ function getOnce (url: URL, { signal, headers = {}, token = null, idleMs = IDLE_
   const credentials = token !== null && token.origin === url.origin ? { authorization: `Bearer ${token.value}` } : {}
   const all = { 'user-agent': `torchgate/${VERSION}`, 'accept-encoding': 'identity', ...headers, ...credentials }
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  let answer: IncomingMessage | null = null
   const start = url.protocol === 'https:' ? requestHttps : requestHttp
-  const request = start(url, { headers: all, signal, timeout: idleMs }, resolve)
-  request.on('timeout', () => { request.destroy(new Interrupted(`${url.host} was silent for ${idleMs / 1000} s.`)) })
+  const request = start(url, { headers: all, signal, timeout: idleMs }, response => {
+    answer = response
+    resolve(response)
+  })
+  request.on('timeout', () => {
+    const silence = new Interrupted(`${url.host} was silent for ${idleMs / 1000} s.`)
+    // Whoever reads the body learns only what the body is ended with.
+    answer?.destroy(silence)
+    request.destroy(silence)
+  })
   // Also after the answer has begun: then the body's reader is told, and this one has nothing more to say.
   request.on('error', error => { reject(signal.aborted ? signal.reason : faultOf(error, url)) })
   request.end()
