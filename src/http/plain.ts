@@ -1,13 +1,16 @@
 import type { FastifyInstance } from 'fastify'
 import { OPENAI_ERRORS } from '../listener/errors.ts'
+import { serveCompletion } from '../pipeline/completions.ts'
 import { serveEmbeddings } from '../pipeline/embeddings.ts'
 import type { Endpoint } from '../usage/record.ts'
 import { bodyOf, claimedClass, opening, serve, type Asking, type CallRouteParts } from './calls.ts'
+import type { HttpOutlet } from './outlet.ts'
 
 interface PlainRoute { readonly path: string, readonly endpoint: Endpoint, readonly life: NonNullable<Asking['life']> }
 
 /** What is no chat, and has one dialect. */
 const ROUTES: readonly PlainRoute[] = [
+  { path: '/v1/completions', endpoint: 'completions', life: serveCompletion },
   { path: '/v1/embeddings', endpoint: 'embeddings', life: serveEmbeddings }
 ]
 
@@ -17,7 +20,8 @@ export async function plainRoutes (server: FastifyInstance, parts: CallRoutePart
   for (const { path, endpoint, life } of ROUTES) {
     const errors = OPENAI_ERRORS
     server.post(path, { config: { scope: 'inference', errors }, onRequest: opening({ endpoint, errors }, parts) }, async (request, reply) => {
-      await serve(parts.services, request, reply, { life, chat: bodyOf(request), claimedClass: claimedClass(request), headers: errors.headers, outlet: inner => inner })
+      const asking = { life, chat: bodyOf(request), claimedClass: claimedClass(request), headers: errors.headers, outlet: (inner: HttpOutlet) => inner }
+      await serve(parts.services, request, reply, asking)
     })
   }
 }

@@ -44,6 +44,12 @@ async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: M
 
 const CHARACTERS_PER_TOKEN = 4
 
+/** The same of text completions. */
+export function roughTexts (completion: unknown): number {
+  const { choices } = completion as { choices: { text: string }[] }
+  return Math.max(1, Math.ceil(choices.reduce((sum, { text }) => sum + text.length, 0) / CHARACTERS_PER_TOKEN))
+}
+
 /** For a backend that does not count: the length of all it says. At least one token, since it answered. */
 export function roughTokens (completion: unknown): number {
   const { choices } = completion as { choices: { message: object }[] }

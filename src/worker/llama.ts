@@ -282,6 +282,12 @@ export class LlamaEngine implements Engine, Vocabulary {
   /** The token to begin a prompt with, or null when the model wants none. */
   get leadingToken (): number | null { return this.#model.tokens.shouldPrependBosToken ? this.#model.tokens.bos : null }
 
+  /** What stands around the two sides of a gap to be filled, or null when the model was not trained to. */
+  get gapTokens (): { readonly prefix: number, readonly suffix: number, readonly middle: number } | null {
+    const { prefix, suffix, middle } = this.#model.tokens.infill
+    return prefix === null || suffix === null || middle === null ? null : { prefix, suffix, middle }
+  }
+
   /** Texts that `tokenize` turns into control tokens. */
   controlTexts (): string[] {
     const texts: string[] = []

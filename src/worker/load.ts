@@ -114,6 +114,26 @@ export class Model {
     return !isPrompt || leadingToken === null || tokens[0] === leadingToken ? tokens : [leadingToken, ...tokens]
   }
 
+  /**
+   * A prompt without a chat template, with room for one token of answer at least. It is the caller's alone, so texts of
+   * control tokens in it become those.
+   * @param suffix what follows the gap that is to be filled
+   * @throws GatewayError `context_length_exceeded`, or `unsupported_value` when the model fills no gaps
+   */
+  rawPrompt (given: string | readonly number[], { param, suffix }: { param: string, suffix: string | null }): readonly number[] {
+    const tokens = typeof given === 'string' ? this.promptTokens(given, { isPrompt: suffix === null, hasControls: true, param }) : this.inputTokens(given, param)
+    const whole = suffix === null ? tokens : this.#around(tokens, suffix)
+    if (whole.length === 0) throw new GatewayError('invalid_value', `${param} is empty, and ${this.name} has no token to begin with.`, { param })
+    if (whole.length >= this.contextTokens) throw this.#tooLong(String(whole.length), param)
+    return whole
+  }
+
+  #around (before: readonly number[], suffix: string): readonly number[] {
+    const gap = this.#engine.gapTokens
+    if (gap === null) throw new GatewayError('unsupported_value', `${this.name} was not trained to fill gaps; leave suffix out.`, { param: 'suffix' })
+    return [gap.prefix, ...before, gap.suffix, ...this.inputTokens(suffix, 'suffix'), gap.middle]
+  }
+
   /** Control tokens in it are written out. */
   textOf (tokens: readonly number[]): string { return this.#engine.spellOut(tokens) }
 

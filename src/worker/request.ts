@@ -68,7 +68,7 @@ function refuseUnsupported (body: Body): void {
   if (modalities.some(modality => modality !== 'text')) throw unsupported('modalities', 'Local models answer with text only.')
 }
 
-function readSampling (body: Body, vocabularySize: number): Sampling {
+export function readSampling (body: Body, vocabularySize: number): Sampling {
   return {
     temperature: number(body, 'temperature', 0, 2) ?? 1,
     topP: number(body, 'top_p', 0, 1) ?? 1,
@@ -127,7 +127,7 @@ function readLogitBias (value: unknown, vocabularySize: number): Map<number, num
   return biases
 }
 
-function readStops (value: unknown): readonly string[] {
+export function readStops (value: unknown): readonly string[] {
   if (value === undefined || value === null) return []
   const stops: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (stops.length > MAX_STOPS) throw invalid('stop', `stop has ${stops.length} strings; at most ${MAX_STOPS} are taken.`)

@@ -4,6 +4,7 @@ import { GatewayError, toGatewayError } from '../errors.ts'
 import { parseBody } from '../wire/parse.ts'
 import { sendError, sendJson } from './answer.ts'
 import { answerChat } from './chat.ts'
+import { answerCompletion } from './completion.ts'
 import { answerEmbeddings } from './embeddings.ts'
 import type { Model } from './load.ts'
 import { readContinuation } from './marks.ts'
@@ -41,6 +42,10 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
       const asked = marks === 'continue' ? readContinuation(body, model) : { request: body, earlier: null }
       const task = { body: asked.request, isolation: isolationOf(request), wantsMarks: marks !== '', earlier: asked.earlier }
       await answerChat(model, task, response, signal)
+    }],
+    ['POST /v1/completions', async (request, response) => {
+      const signal = begin(response)
+      await answerCompletion(model, await bodyOf(request), response, { isolation: isolationOf(request), signal })
     }],
     ['POST /v1/embeddings', async (request, response) => {
       const signal = begin(response)

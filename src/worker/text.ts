@@ -10,9 +10,13 @@ const TOKENS_BEFORE = 3
 export class TextOfTokens {
   readonly #detokenize: Detokenize
   #held: number[] = []
-  #before: number[] = []
+  #before: number[]
 
-  constructor (detokenize: Detokenize) { this.#detokenize = detokenize }
+  /** @param before tokens that the text goes on from */
+  constructor (detokenize: Detokenize, before: readonly number[] = []) {
+    this.#detokenize = detokenize
+    this.#before = [...before]
+  }
 
   /** @returns the text that became whole, often none */
   push (token: number): string {
