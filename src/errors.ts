@@ -26,6 +26,8 @@ export const ERRORS = {
   permission_denied: { status: 403, type: 'permission_error', outcome: 'policy_denied', fallback: false, reason: null, says: 'The key lacks the scope that this route needs.' },
   model_not_allowed: { status: 403, type: 'permission_error', outcome: 'policy_denied', fallback: false, reason: null, says: 'The tenant may not call this model.' },
   egress_forbidden: { status: 403, type: 'permission_error', outcome: 'policy_denied', fallback: true, reason: 'data_class', says: 'The destination lies outside the boundary of the call; nothing was sent to it.' },
+  previous_response_not_found: { status: 400, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The response that `previous_response_id` names, or one before it, is not kept: storing is off for the tenant, or it expired or was deleted.' },
+  response_not_found: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'No response of this id is kept for the tenant.' },
   model_not_found: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'No model of this name is configured.' },
   unknown_route: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'No such route.' },
   method_not_allowed: { status: 405, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The route exists, but not for this method; the Allow header says for which.' },

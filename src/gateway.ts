@@ -100,7 +100,17 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const records = opened.own(createBatch([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(plainRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
-  await server.register(responseRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
+  await server.register(responseRoutes, {
+    services,
+    recorders: [records.record],
+    onStart: metrics.callStarted,
+    keeping: {
+      ...config.responses,
+      store: store.responses,
+      mostCharacters: config.server.bodyLimitBytes,
+      onError: error => log.logger.error({ err: error }, 'kept responses could not be written or deleted')
+    }
+  })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
 
   let draining = false

@@ -169,6 +169,7 @@ export const TenantConfig = Type.Object({
   boundary: Type.Enum(LOCALITIES, { default: 'cloud', description: 'Farthest place this tenant\'s prompts may go, whatever their class.' }),
   weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Share of the local slots when several tenants wait for them; 1 if left out.' })),
   models: Type.Array(Pattern('^(?!$)[A-Za-z0-9._:/@-]{0,127}\\*?$', 'a public model name, with or without a `*` at its end', 'A name or a prefix and `*`.'), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
+  storeResponses: Type.Optional(Type.Boolean({ description: 'Keep the responses of `/v1/responses`, with the prompts they answer, in the database of `dataDir`, so that `previous_response_id` works. Off if left out: then nothing of what is said is written there.' })),
   limits: LimitsConfig
 }, { additionalProperties: false })
 export type TenantConfig = Static<typeof TenantConfig>
@@ -205,6 +206,10 @@ export const Config = Type.Object({
     assumedOutputTokens: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 512, description: 'Output reserved for a call that sets no `max_completion_tokens`.' }),
     failuresPerMinute: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 120, description: 'Answers 401 and 404 per client address and minute; then 429.' })
   }, 'Limits of the installation; those of a tenant stand with the tenant.'),
+  responses: Part({
+    retentionHours: Type.Integer({ minimum: 1, maximum: 87_600, default: 720, description: 'A kept response is deleted, and overwritten, this long after it was made.' }),
+    perTenant: Type.Integer({ minimum: 1, maximum: 10_000_000, default: 10_000, description: 'Responses kept of one tenant at most; then the oldest go.' })
+  }, 'How long responses are kept, for tenants with `storeResponses`.'),
   policy: Part({
     boundaries: Part({
       public: boundaryOfClass('cloud'),

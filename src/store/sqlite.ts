@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { GatewayError } from '../errors.ts'
 import { checksumOf, pendingMigrations, type AppliedMigration, type Migration } from './migrations/migrations.ts'
 import { SQLITE_MIGRATIONS } from './migrations/sqlite.ts'
+import { responseStore } from './responses.ts'
 import type { KeyRow, KeyStore, Scope, Store, UsageRow, UsageStore, UsageTotals } from './store.ts'
 
 export interface SqliteOptions {
@@ -43,6 +44,7 @@ export function openSqlite (path: string, options: SqliteOptions = {}): Store {
   return {
     keys: keyStore(db, run),
     usage: usageStore(db, run),
+    responses: responseStore(db, { run, inTransaction: work => inTransaction(db, work) }),
     async close () { if (db.isOpen) naming(path, 'cannot be closed', () => { db.close() }) }
   }
 }
@@ -84,7 +86,8 @@ function isBusy (error: unknown): boolean {
 }
 
 function prepare (db: DatabaseSync, known: readonly Migration[]): void {
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+  // What is deleted is overwritten: a response that has expired must not lie on in a free page.
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON')
   const isNew = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'migrations'").get() === undefined
   if (!isNew && pendingIn(db, known).length === 0) return
   inTransaction(db, () => {

@@ -2,7 +2,37 @@
 export interface Store {
   readonly keys: KeyStore
   readonly usage: UsageStore
+  readonly responses: ResponseStore
   close (): Promise<void>
+}
+
+/** Responses that a tenant's policy lets callers keep. The only table that holds what was said. A tenant sees its own alone. */
+export interface ResponseStore {
+  /**
+   * Of the tenant at most `most` are kept: the oldest go.
+   * @throws GatewayError when there is one of this id
+   */
+  insert (row: ResponseRow, most: number): Promise<void>
+  /** Null when there is none, it is another tenant's, or it has expired. */
+  find (tenant: string, id: string, now: Date): Promise<ResponseRow | null>
+  /** @returns false when there was none */
+  delete (tenant: string, id: string): Promise<boolean>
+  /** Deletes at most `most` that have expired. @returns how many */
+  sweep (now: Date, most: number): Promise<number>
+}
+
+export interface ResponseRow {
+  readonly id: string
+  readonly tenant: string
+  readonly createdAt: Date
+  readonly expiresAt: Date
+  /** The response it goes on from. */
+  readonly previousId: string | null
+  readonly dataClass: string
+  /** The caller's own items, JSON. */
+  readonly input: string
+  /** As it was answered, JSON. */
+  readonly response: string
 }
 
 export interface KeyStore {

@@ -1,6 +1,6 @@
 import { test, type Test } from 'tap'
 import type { Store } from '../../src/store/store.ts'
-import { EVER, keyRow, usageRow } from '../store/rows.ts'
+import { EVER, keyRow, responseRow, usageRow } from '../store/rows.ts'
 
 /**
  * What every store keeps. Called once per implementation.
@@ -136,5 +136,47 @@ export function storeContract (name: string, open: (t: Test) => Promise<Store>):
     await store.close()
     await t.rejects(store.keys.find('one'), { code: 'internal_error', message: /closed/ })
     await t.rejects(store.usage.append([usageRow({})]), { code: 'internal_error', message: /closed/ })
+  })
+
+  const NOW = new Date(1_750_000_000_000)
+
+  test(`${name}: a response comes back as it was put in, to its own tenant alone, until it expires`, async t => {
+    const { responses } = await opened(t)
+    const row = responseRow({ id: 'one', previousId: 'zero', dataClass: 'restricted', input: '["Zoë ☃"]', response: '{"a":"b"}' })
+    await responses.insert(row, 10)
+    t.strictSame(await responses.find('acme', 'one', NOW), row)
+    t.equal(await responses.find('other', 'one', NOW), null)
+    t.equal(await responses.find('acme', 'One', NOW), null)
+    t.equal(await responses.find('acme', 'one', row.expiresAt), null, 'expired')
+    t.strictSame(await responses.find('acme', 'one', new Date(row.expiresAt.getTime() - 1)), row)
+    await t.rejects(responses.insert({ ...row, tenant: 'other' }, 10), { code: 'internal_error' })
+  })
+
+  test(`${name}: only a tenant deletes its responses`, async t => {
+    const { responses } = await opened(t)
+    await responses.insert(responseRow({ id: 'one' }), 10)
+    t.equal(await responses.delete('other', 'one'), false)
+    t.equal(await responses.delete('acme', 'one'), true)
+    t.equal(await responses.delete('acme', 'one'), false)
+    t.equal(await responses.find('acme', 'one', NOW), null)
+  })
+
+  test(`${name}: of a tenant the oldest responses go when there are too many`, async t => {
+    const { responses } = await opened(t)
+    await responses.insert(responseRow({ id: 'theirs', tenant: 'other', createdAt: new Date(0) }), 2)
+    for (const id of ['a', 'b', 'c', 'd']) await responses.insert(responseRow({ id }), 2)
+    const left = await Promise.all(['a', 'b', 'c', 'd'].map(id => responses.find('acme', id, NOW)))
+    t.strictSame(left.map(row => row?.id ?? null), [null, null, 'c', 'd'])
+    t.ok(await responses.find('other', 'theirs', NOW))
+  })
+
+  test(`${name}: a sweep deletes what has expired, as much as it may`, async t => {
+    const { responses } = await opened(t)
+    for (const [index, id] of ['a', 'b', 'c'].entries()) await responses.insert(responseRow({ id, expiresAt: new Date(1000 + index) }), 10)
+    await responses.insert(responseRow({ id: 'later' }), 10)
+    t.equal(await responses.sweep(NOW, 2), 2)
+    t.equal(await responses.sweep(NOW, 2), 1)
+    t.equal(await responses.sweep(NOW, 2), 0)
+    t.ok(await responses.find('acme', 'later', NOW))
   })
 }

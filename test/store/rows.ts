@@ -1,4 +1,4 @@
-import type { KeyRow, UsageRow } from '../../src/store/store.ts'
+import type { KeyRow, ResponseRow, UsageRow } from '../../src/store/store.ts'
 
 export const EVER = { from: new Date(0), until: new Date(8_640_000_000_000_000) }
 
@@ -14,5 +14,12 @@ export function usageRow (row: Partial<UsageRow>): UsageRow {
     callId: 'call', startedAt: new Date(1_700_000_000_000), tenant: 'acme', keyId: 'key', model: 'chat', target: 'gpu/chat',
     locality: 'local', dataClass: 'internal', outcome: 'ok', errorCode: null, attempts: 1, inputTokens: 1, outputTokens: 1,
     cachedInputTokens: 0, reasoningTokens: 0, estimated: false, firstTokenMs: 3, durationMs: 10, ...row
+  }
+}
+
+export function responseRow (row: Partial<ResponseRow>): ResponseRow {
+  return {
+    id: 'resp', tenant: 'acme', createdAt: new Date(1_700_000_000_000), expiresAt: new Date(1_800_000_000_000), previousId: null,
+    dataClass: 'internal', input: '[]', response: '{}', ...row
   }
 }

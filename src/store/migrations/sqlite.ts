@@ -73,5 +73,24 @@ INSERT INTO usage_in_order SELECT started_at, call_id, tenant, key_id, model, ta
 DROP TABLE usage;
 ALTER TABLE usage_in_order RENAME TO usage;
 `
+  },
+  {
+    id: 3,
+    name: 'kept responses',
+    sql: `
+CREATE TABLE responses (
+  id TEXT NOT NULL PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  previous_id TEXT,
+  data_class TEXT NOT NULL,
+  input TEXT NOT NULL,
+  response TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX responses_expires_at ON responses (expires_at);
+CREATE INDEX responses_tenant ON responses (tenant, created_at);
+`
   }
 ]
