@@ -1,6 +1,7 @@
 /** What a request says of the form of its answer. */
 import { GatewayError } from '../errors.ts'
-import { compileSchema, jsonObjectGrammar } from './grammar/compile.ts'
+import { jsonObjectGrammar } from './grammar/compile.ts'
+import { grammarOf } from './grammar/recent.ts'
 
 export interface Format {
   /** GBNF with a rule `root`. */
@@ -25,7 +26,7 @@ export function readFormat (value: unknown): Format | null {
     case 'text': return null
     case 'json_object': return value['schema'] === undefined || value['schema'] === null
       ? { grammar: jsonObjectGrammar().grammar, param: PARAM }
-      : { grammar: compileSchema(value['schema'], { path: `${PARAM}.schema` }).grammar, param: `${PARAM}.schema` }
+      : { grammar: grammarOf(value['schema'], { path: `${PARAM}.schema` }).grammar, param: `${PARAM}.schema` }
     case 'json_schema': return readSchema(value['json_schema'], `${PARAM}.json_schema`)
     default: throw invalid(`${PARAM}.type`, '"text", "json_object" or "json_schema"')
   }
@@ -38,7 +39,7 @@ function readSchema (value: unknown, path: string): Format {
     throw new GatewayError('missing_required_parameter', `${path}.schema is missing: local models need to know what to hold the answer to.`, { param: `${path}.schema` })
   }
   if (strict !== undefined && strict !== null && typeof strict !== 'boolean') throw invalid(`${path}.strict`, 'true or false')
-  return { grammar: compileSchema(schema, { strict: strict === true, path: `${path}.schema` }).grammar, param: `${path}.schema` }
+  return { grammar: grammarOf(schema, { strict: strict === true, path: `${path}.schema` }).grammar, param: `${path}.schema` }
 }
 
 function isObject (value: unknown): value is Body {

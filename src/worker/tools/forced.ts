@@ -1,7 +1,7 @@
 /** The grammar of calls, in the form of the model's family, with arguments that fit their schemas. */
 import { GatewayError } from '../../errors.ts'
-import { compileSchema } from '../grammar/compile.ts'
 import { literal, prefixed } from '../grammar/join.ts'
+import { grammarOf } from '../grammar/recent.ts'
 import type { Family } from './family.ts'
 import type { Tool, ToolUse } from './use.ts'
 
@@ -34,5 +34,5 @@ function argumentsGrammar ({ parameters, path, isStrict }: Tool): string {
   // Without parameters a function takes none; a schema without a type is that of an object, as on the wire.
   const schema = parameters ?? { properties: {}, additionalProperties: false }
   if (typeof schema !== 'object' || Array.isArray(schema)) throw new GatewayError('invalid_value', `${path}: expected a JSON Schema of the type object.`, { param: path })
-  return compileSchema({ type: 'object', ...schema }, { strict: isStrict, path }).grammar
+  return grammarOf({ type: 'object', ...schema }, { strict: isStrict, path }).grammar
 }
