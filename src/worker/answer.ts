@@ -34,7 +34,8 @@ export interface ChoiceOutlet {
   /** What the model thinks before it speaks. */
   reasoning (text: string): void
   call (call: ToolCall): void
-  finish (reason: FinishReason): void
+  /** @param stop the stop string that ended it, which chat completions have no word for; vLLM's is taken: `stop_reason` */
+  finish (reason: FinishReason, stop?: string | null): void
 }
 
 export interface Envelope { readonly model: string, readonly fingerprint: string, readonly hasLogprobs: boolean }
@@ -84,6 +85,7 @@ class BodyChoice implements ChoiceOutlet {
   readonly #calls: ToolCall[] = []
   readonly #logprobs: TokenLogprob[] | null
   #reason: FinishReason = 'stop'
+  #stop: string | null = null
 
   constructor (hasLogprobs: boolean) { this.#logprobs = hasLogprobs ? [] : null }
 
@@ -94,7 +96,11 @@ class BodyChoice implements ChoiceOutlet {
 
   reasoning (text: string): void { this.#reasoning += text }
   call (call: ToolCall): void { this.#calls.push(call) }
-  finish (reason: FinishReason): void { this.#reason = reason }
+
+  finish (reason: FinishReason, stop: string | null = null): void {
+    this.#reason = reason
+    this.#stop = stop
+  }
 
   onTheWire (): Record<string, unknown> {
     const message = {
@@ -104,7 +110,7 @@ class BodyChoice implements ChoiceOutlet {
       ...this.#reasoning !== '' && { reasoning_content: this.#reasoning },
       ...this.#calls.length > 0 && { tool_calls: this.#calls.map(call => ({ ...callHead(), function: call })) }
     }
-    return { message, logprobs: logprobsOnTheWire(this.#logprobs), finish_reason: this.#reason }
+    return { message, logprobs: logprobsOnTheWire(this.#logprobs), finish_reason: this.#reason, ...this.#stop !== null && { stop_reason: this.#stop } }
   }
 }
 
@@ -114,6 +120,7 @@ interface Piece {
   readonly delta: Readonly<Record<string, unknown>>
   readonly logprobs: readonly TokenLogprob[] | null
   readonly reason: FinishReason | null
+  readonly stop?: string | null
 }
 
 /** Server-sent events. While the reader does not keep up, pieces are gathered and go out later, as fewer events. */
@@ -199,9 +206,10 @@ export class StreamOutlet implements Outlet {
     for (const piece of unsent) this.#write(piece)
   }
 
-  #write ({ index, delta, logprobs, reason }: Piece): void {
+  #write ({ index, delta, logprobs, reason, stop = null }: Piece): void {
     this.#marks?.said(index)
-    this.#event({ choices: [{ index, delta, logprobs: logprobsOnTheWire(logprobs), finish_reason: reason }], ...this.#includeUsage && { usage: null } })
+    const choice = { index, delta, logprobs: logprobsOnTheWire(logprobs), finish_reason: reason, ...stop !== null && { stop_reason: stop } }
+    this.#event({ choices: [choice], ...this.#includeUsage && { usage: null } })
   }
 
   #event (rest: Record<string, unknown>): void {
@@ -247,7 +255,7 @@ class StreamChoice implements ChoiceOutlet {
     this.#say({ tool_calls: [{ index, function: { arguments: call.arguments } }] }, call.arguments.length)
   }
 
-  finish (reason: FinishReason): void { this.#push({ index: this.#index, delta: {}, logprobs: null, reason }, 0) }
+  finish (reason: FinishReason, stop: string | null = null): void { this.#push({ index: this.#index, delta: {}, logprobs: null, reason, stop }, 0) }
 
   #say (delta: Record<string, unknown>, characters: number, logprobs: Piece['logprobs'] = null): void {
     this.#push({ index: this.#index, delta, logprobs, reason: null }, characters)

@@ -9,8 +9,6 @@ import type { CallParser, Part } from './tools/calls.ts'
 
 export interface ChoiceOptions {
   readonly detokenize: Detokenize
-  /** Tokens of a raw prompt that the answer goes on from. */
-  readonly before?: readonly number[]
   readonly stops: readonly string[]
   readonly thoughts: ThoughtSplitter
   /** Null when no tool may be called. */
@@ -37,8 +35,8 @@ export class Choice {
   #hasCalls = false
   #isOver = false
 
-  constructor ({ detokenize, before, stops, thoughts, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
-    this.#text = new TextOfTokens(detokenize, before)
+  constructor ({ detokenize, stops, thoughts, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
+    this.#text = new TextOfTokens(detokenize)
     this.#thoughts = thoughts
     this.#calls = calls
     this.#stops = new StopMatcher(stops)
@@ -66,7 +64,7 @@ export class Choice {
     if (!this.#isOver) this.#think(this.#thoughts.flush())
     if (!this.#isOver && this.#calls !== null) this.#say(this.#calls.flush())
     if (!this.#isOver) this.#show(this.#stops.flush())
-    this.#outlet.finish(why === 'stop' && this.#hasCalls ? 'tool_calls' : why)
+    this.#outlet.finish(why === 'stop' && this.#hasCalls ? 'tool_calls' : why, this.#stops.matched)
   }
 
   #hear (text: string): void {

@@ -60,7 +60,12 @@ test('a local model answers Anthropic\'s client, streamed and not', async t => {
   t.ok(streamed.usage.cache_read_input_tokens! > 0, 'the prompt was cached by then')
 
   t.match(await client.messages.create({ ...asked(), max_tokens: 2 }), { stop_reason: 'max_tokens', usage: { output_tokens: 2 } })
-  const records = await running.records(3)
+
+  const stopping = { ...asked(), stop_sequences: ['Spain', 'Paris'] }
+  const stopped = { content: [{ type: 'text', text: 'The capital of France is ' }], stop_reason: 'stop_sequence', stop_sequence: 'Paris' }
+  t.match(await client.messages.create(stopping), stopped)
+  t.match(await client.messages.stream(stopping).finalMessage(), stopped)
+  const records = (await running.records(5)).slice(0, 3)
   t.match(records.map(({ endpoint, stream: isStream, outcome, status }) => [endpoint, isStream, outcome, status]), [
     ['messages', false, 'ok', 200], ['messages', true, 'ok', 200], ['messages', false, 'ok', 200]
   ])

@@ -40,6 +40,17 @@ test('a whole answer is one body with its usage', async t => {
   })
 })
 
+test('the stop string that ended a choice is told, streamed and not', async t => {
+  for (const Answer of [BodyOutlet, StreamOutlet]) {
+    const response = await arriving(raw => {
+      const outlet = new Answer(raw, ENVELOPE, false)
+      outlet.choice(0).finish('stop', 'END')
+      outlet.finish(USAGE)
+    })
+    t.match(await text(response), /"finish_reason":"stop","stop_reason":"END"\}/)
+  }
+})
+
 test('an answer without a token is still a whole stream', async t => {
   const events = eventsOf(await text(await arriving(raw => {
     const outlet = new StreamOutlet(raw, ENVELOPE, false)

@@ -3,22 +3,22 @@ import { test } from 'tap'
 import { StopMatcher } from '../../src/worker/stop.ts'
 
 /** What a reader sees of `pieces`, and whether a stop string ended it. Also checks that nothing shown is taken back. */
-function shown (stops: readonly string[], pieces: readonly string[]): { text: string, stopped: boolean } {
+function shown (stops: readonly string[], pieces: readonly string[]): { text: string, stopped: boolean, matched: string | null } {
   const matcher = new StopMatcher(stops)
   let text = ''
   for (const piece of pieces) {
     const found = matcher.push(piece)
     text += found.text
-    if (found.stopped) return { text, stopped: true }
+    if (found.stopped) return { text, stopped: true, matched: matcher.matched }
   }
-  return { text: text + matcher.flush(), stopped: false }
+  return { text: text + matcher.flush(), stopped: false, matched: matcher.matched }
 }
 
 test('a stop string ends the answer and is not shown, wherever the text is cut', async t => {
   const whole = 'one two three'
   for (let a = 0; a <= whole.length; a++) {
     for (let b = a; b <= whole.length; b++) {
-      t.strictSame(shown(['two t'], [whole.slice(0, a), whole.slice(a, b), whole.slice(b)]), { text: 'one ', stopped: true })
+      t.strictSame(shown(['two t'], [whole.slice(0, a), whole.slice(a, b), whole.slice(b)]), { text: 'one ', stopped: true, matched: 'two t' })
     }
   }
 })
@@ -32,18 +32,18 @@ test('no beginning of a stop string is shown before it is clear that it is none'
 })
 
 test('of several stop strings the one that is complete first ends the answer', async t => {
-  t.strictSame(shown(['abcd', 'c'], ['xabcd']), { text: 'xab', stopped: true })
-  t.strictSame(shown(['abcd', 'c'], ['xab', 'cd']), { text: 'xab', stopped: true })
-  t.strictSame(shown(['bc', 'abc'], ['xabc']), { text: 'x', stopped: true })
+  t.strictSame(shown(['abcd', 'c'], ['xabcd']), { text: 'xab', stopped: true, matched: 'c' })
+  t.strictSame(shown(['abcd', 'c'], ['xab', 'cd']), { text: 'xab', stopped: true, matched: 'c' })
+  t.strictSame(shown(['bc', 'abc'], ['xabc']), { text: 'x', stopped: true, matched: 'abc' })
 })
 
 test('repeating beginnings are no trap', async t => {
-  t.strictSame(shown(['aab'], ['aa', 'aa', 'b', 'c']), { text: 'aa', stopped: true })
-  t.strictSame(shown(['\n\n'], ['a\n', 'b\n', '\n']), { text: 'a\nb', stopped: true })
+  t.strictSame(shown(['aab'], ['aa', 'aa', 'b', 'c']), { text: 'aa', stopped: true, matched: 'aab' })
+  t.strictSame(shown(['\n\n'], ['a\n', 'b\n', '\n']), { text: 'a\nb', stopped: true, matched: '\n\n' })
 })
 
 test('without stop strings text passes as it comes', async t => {
-  t.strictSame(shown([], ['a', '', 'b']), { text: 'ab', stopped: false })
+  t.strictSame(shown([], ['a', '', 'b']), { text: 'ab', stopped: false, matched: null })
 })
 
 test('the answer depends on the text alone, never on how it was cut', async t => {
