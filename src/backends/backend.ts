@@ -4,6 +4,7 @@ import type { Answer, BodyAnswer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import type { CompletionRequest } from '../wire/completions.ts'
 import type { EmbeddingsRequest } from '../wire/embeddings.ts'
+import type { RerankRequest } from '../wire/rerank.ts'
 
 /**
  * Anything that answers chat completions: a pool of local workers, a vLLM in the next rack, a cloud provider.
@@ -26,6 +27,8 @@ export interface Backend {
   complete? (request: CompletionRequest, options: ChatOptions): Promise<Answer>
   /** One attempt at vectors, as `chat`. Left out where there are none. */
   embed? (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer>
+  /** One attempt at a ranking, as `chat`. Left out where there is none. */
+  rerank? (request: RerankRequest, options: ChatOptions): Promise<Answer>
   /** Refuses new calls, lets running ones finish until `signal` aborts, frees everything. */
   close (signal?: AbortSignal): Promise<void>
 }

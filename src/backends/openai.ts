@@ -4,9 +4,10 @@ import type { Answer, BodyAnswer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import type { CompletionRequest } from '../wire/completions.ts'
 import { inBase64, inputsOf, type EmbeddingsRequest } from '../wire/embeddings.ts'
+import type { RerankRequest } from '../wire/rerank.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import { bodyOf, type Asking } from './http.ts'
-import { CHAT, COMPLETIONS, embeddingsRoute, type Route } from './routes.ts'
+import { CHAT, COMPLETIONS, embeddingsRoute, RERANK, type Route } from './routes.ts'
 import { Upstream, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
@@ -32,6 +33,8 @@ class OpenAIBackend implements Backend {
   }
 
   complete (request: CompletionRequest, options: ChatOptions): Promise<Answer> { return this.#ask(COMPLETIONS, request, options) }
+
+  rerank (request: RerankRequest, options: ChatOptions): Promise<Answer> { return this.#ask(RERANK, request, options) }
 
   async embed (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer> {
     const answer = await this.#ask(embeddingsRoute(inputsOf(request.input).length), request, options) as BodyAnswer

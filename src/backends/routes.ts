@@ -1,6 +1,7 @@
 /** What a server of the OpenAI API, and a local worker, answers: where, and what a whole answer must be. */
 import { isTextCompletion } from '../wire/completions.ts'
 import { isEmbeddings } from '../wire/embeddings.ts'
+import { isRanking } from '../wire/rerank.ts'
 
 export interface Route {
   /** Behind `/v1`. */
@@ -13,6 +14,8 @@ export interface Route {
 export const CHAT: Route = { path: '/chat/completions', answer: 'chat completion', isAnswer: isCompletion }
 
 export const COMPLETIONS: Route = { path: '/completions', answer: 'text completion', isAnswer: isTextCompletion }
+
+export const RERANK: Route = { path: '/rerank', answer: 'ranking', isAnswer: isRanking }
 
 /** @param inputs as many as there must be vectors */
 export function embeddingsRoute (inputs: number): Route {

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { OPENAI_ERRORS } from '../listener/errors.ts'
 import { serveCompletion } from '../pipeline/completions.ts'
 import { serveEmbeddings } from '../pipeline/embeddings.ts'
+import { serveRerank } from '../pipeline/rerank.ts'
 import type { Endpoint } from '../usage/record.ts'
 import { bodyOf, claimedClass, opening, serve, type Asking, type CallRouteParts } from './calls.ts'
 import type { HttpOutlet } from './outlet.ts'
@@ -11,7 +12,8 @@ interface PlainRoute { readonly path: string, readonly endpoint: Endpoint, reado
 /** What is no chat, and has one dialect. */
 const ROUTES: readonly PlainRoute[] = [
   { path: '/v1/completions', endpoint: 'completions', life: serveCompletion },
-  { path: '/v1/embeddings', endpoint: 'embeddings', life: serveEmbeddings }
+  { path: '/v1/embeddings', endpoint: 'embeddings', life: serveEmbeddings },
+  { path: '/v1/rerank', endpoint: 'rerank', life: serveRerank }
 ]
 
 /** A route for each. Calls of these kinds live as all others do. */
