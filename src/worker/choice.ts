@@ -9,6 +9,8 @@ import type { CallParser, Part } from './tools/calls.ts'
 
 export interface ChoiceOptions {
   readonly detokenize: Detokenize
+  /** Tokens of a raw prompt that the answer goes on from. */
+  readonly before?: readonly number[]
   readonly stops: readonly string[]
   readonly thoughts: ThoughtSplitter
   /** Null when no tool may be called. */
@@ -35,8 +37,8 @@ export class Choice {
   #hasCalls = false
   #isOver = false
 
-  constructor ({ detokenize, stops, thoughts, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
-    this.#text = new TextOfTokens(detokenize)
+  constructor ({ detokenize, before, stops, thoughts, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
+    this.#text = new TextOfTokens(detokenize, before)
     this.#thoughts = thoughts
     this.#calls = calls
     this.#stops = new StopMatcher(stops)
