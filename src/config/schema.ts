@@ -35,7 +35,7 @@ export type Secret = Static<typeof Secret>
 
 export const LocalModelConfig = Type.Object({
   name: Name('Name of the model inside its backend.'),
-  path: Type.String({ minLength: 1, description: 'GGUF file; relative to the configuration file.' }),
+  path: Type.String({ minLength: 1, description: 'GGUF file, relative to the configuration file; or `model:NAME`, a model that `torchgate models pull` has brought.' }),
   sha256: Type.Optional(Pattern('^[0-9a-f]{64}$', '64 hexadecimal digits in lower case', 'Digest that the file must have; checked at every load.')),
   load: Type.Enum(['start', 'demand'] as const, { default: 'start', description: '`start` loads the model with the gateway, `demand` when a call wants it.' }),
   keepAliveMs: Type.Integer({ minimum: 0, maximum: 604_800_000, default: 300_000, description: 'How long a model loaded on demand stays when nobody calls it; 0 unloads it at once. A call can say otherwise with `keep_alive`.' }),
