@@ -78,3 +78,29 @@ tenants: [{ name: default }]
     t.strictSame(provider.seen.requests.at(-1)!.body['response_format'], odd)
   })
 })
+
+test('a worker that is killed in the middle of an answer costs it nothing of its form', { timeout: 60_000 }, async t => {
+  const running = await startGateway(t, `
+backends:${pilotPool(1, 2)}
+models: [{ name: pilot, targets: [{ backend: pool, model: pilot }] }]
+tenants: [{ name: default }]
+`)
+  const client = await running.client('default')
+  const colours = { type: 'array', items: { enum: ['red', 'green', 'blue'] }, minItems: 25, maxItems: 25 }
+  const body = { ...ask('Colours'), temperature: 1, seed: 4, response_format: { type: 'json_schema' as const, json_schema: { name: 'colours', schema: colours } } }
+  const whole = (await client.chat.completions.create(body)).choices[0]!.message.content
+  const { workers } = running.gateway.pools[0]!.status().models[0]!
+  t.equal(workers.length, 2)
+
+  let text = ''
+  for await (const { choices } of await client.chat.completions.create({ ...body, stream: true })) {
+    const isFirst = text === ''
+    text += choices[0]?.delta.content ?? ''
+    if (!isFirst || text === '') continue
+    const victim = running.gateway.pools[0]!.status().models[0]!.workers.find(({ busySlots }) => busySlots > 0)
+    process.kill(victim!.pid!, 'SIGKILL')
+  }
+  t.equal(text, whole)
+  t.equal((JSON.parse(text) as string[]).length, 25)
+  t.equal(await running.metric('torchgate_worker_restarts_total'), 1)
+})
