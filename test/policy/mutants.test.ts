@@ -19,7 +19,7 @@ const MUTANTS: ReadonlyArray<readonly [file: string, from: string, to: string]> 
   ['classify.ts', 'rank > RANK.get(floor)! ?', 'rank >= 0 ?'],
   ['classify.ts', 'if (rank === undefined) {', 'if (rank === undefined) return floor\n  if (rank === undefined) {'],
   ['decide.ts', "if (!isWithin(boundary, candidate.locality)) return 'data_class'", ''],
-  ['decide.ts', "if (candidate.state === 'down') return 'unhealthy'", ''],
+  ['decide.ts', "if (candidate.state === 'down') return candidate.whyDown ?? 'unhealthy'", ''],
   ['decide.ts', "if (candidate.state === 'saturated') return 'no_capacity'", ''],
   ['decide.ts', 'readyFirst(a, b) || ORDERS', 'ORDERS'],
   ['decide.ts', "Number(a.state === 'loading') - Number(b.state === 'loading')", "Number(b.state === 'loading') - Number(a.state === 'loading')"],
