@@ -110,7 +110,7 @@ test('whoever refuses, refuses in Anthropic\'s shape', async t => {
     ['a wrong key', () => nobody.messages.create(asked()), 401, 'authentication_error', /API key/],
     ['a model that is not there', () => client.messages.create(asked('', 'none')), 404, 'not_found_error', /none/],
     ['a model of others', () => others.messages.create(asked()), 403, 'permission_error', /pilot/],
-    ['a parameter', () => client.messages.create({ ...asked(), ...{ temperature: 3 } }), 400, 'invalid_request_error', /temperature/],
+    ['a parameter', () => client.messages.create(Object.assign(asked(), { temperature: 3 })), 400, 'invalid_request_error', /temperature/],
     ['a tool of Anthropic', () => client.messages.create({ ...asked(), tools: [{ type: 'web_search_20250305', name: 'web_search' }] }), 400, 'invalid_request_error', /tools\[0\]/],
     ['an image that the model cannot see', () => client.messages.create({
       ...asked(), messages: [{ role: 'user', content: [{ type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'AAAA' } }] }]
@@ -174,4 +174,17 @@ test('a provider that gives no usage: what the gateway has counted', async t => 
   provider.behave = { do: 'status', status: 200, body: { id: 'x', object: 'chat.completion', created: 1, model: 'm', choices: [{ index: 0, message: { role: 'assistant', content: 'Hi there' }, finish_reason: 'stop' }] } }
   const { usage } = await client.messages.create(asked('Hi', 'claude'))
   t.ok(usage.input_tokens > 0 && usage.output_tokens > 0, JSON.stringify(usage))
+})
+
+test('thoughts are blocks of their own where they were asked for, and left out elsewhere', async t => {
+  const { provider, client } = await cloud(t)
+  const message = { role: 'assistant', content: 'Yes.', reasoning_content: 'Let me see.' }
+  const usage = { prompt_tokens: 7, completion_tokens: 9, total_tokens: 16, completion_tokens_details: { reasoning_tokens: 6 } }
+  provider.behave = { do: 'status', status: 200, body: { id: 'x', object: 'chat.completion', created: 1, model: 'm', choices: [{ index: 0, message, finish_reason: 'stop' }], usage } }
+  const thinking = await client.messages.create({ ...asked('Hi', 'claude'), max_tokens: 4000, thinking: { type: 'enabled', budget_tokens: 2000 } })
+  t.match(thinking.content, [{ type: 'thinking', thinking: 'Let me see.' }, { type: 'text', text: 'Yes.' }])
+  t.match(provider.seen.requests[0]!.body, { reasoning_effort: 'low' })
+  const silent = await client.messages.create(asked('Hi', 'claude'))
+  t.strictSame([silent.content.length, silent.usage], [1, thinking.usage])
+  t.match(silent.usage, { output_tokens: 9, output_tokens_details: { thinking_tokens: 6 } })
 })
