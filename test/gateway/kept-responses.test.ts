@@ -45,7 +45,7 @@ test('responses are kept for the tenants whose policy says so, and for nobody el
 
     const items = await keeps!.responses.inputItems.list(third.id, { order: 'asc' })
     t.strictSame(items.data.map(item => item.type === 'message' && (item.content[0] as { text: string }).text), ['The word is marzipan.', 'from the cloud', 'And?', 'from the cloud', 'Third.'])
-    t.ok(items.data.every(({ id }) => /^msg_/.test(id!)))
+    t.ok(items.data.every(({ id }) => id!.startsWith('msg_')))
     const seen: unknown[] = []
     for await (const item of keeps!.responses.inputItems.list(third.id, { limit: 2 })) seen.push(item.id)
     t.strictSame(seen, items.data.map(({ id }) => id).toReversed(), 'page by page, latest first')

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
@@ -9,7 +9,7 @@ import { checksumOf } from '../../src/store/migrations/migrations.ts'
 import { SQLITE_MIGRATIONS } from '../../src/store/migrations/sqlite.ts'
 import { openSqlite } from '../../src/store/sqlite.ts'
 import { storeContract } from '../conformance/store.ts'
-import { EVER, keyRow, usageRow } from './rows.ts'
+import { EVER, keyRow, responseRow, usageRow } from './rows.ts'
 
 storeContract('sqlite in memory', async () => openSqlite(':memory:'))
 storeContract('sqlite on disk', async t => openSqlite(join(t.testdir(), 'torchgate.db')))
@@ -24,6 +24,18 @@ test('what was written is there after the file was opened again', async t => {
   t.teardown(() => second.close())
   t.strictSame(await second.keys.find('one'), keyRow({ id: 'one' }))
   t.match(await second.usage.totals(EVER), [{ calls: 1 }])
+})
+
+test('what a deleted response said is overwritten', async t => {
+  const path = join(t.testdir(), 'torchgate.db')
+  const store = openSqlite(path)
+  for (const id of ['one', 'two', 'three']) await store.responses.insert(responseRow({ id, input: JSON.stringify([`word-${id}`]) }), 10)
+  await store.responses.delete('acme', 'two')
+  await store.responses.sweep(new Date(0), 10)
+  await store.close()
+  const bytes = readFileSync(path, 'latin1')
+  t.match(bytes, 'word-one')
+  t.notMatch(bytes, 'word-two')
 })
 
 test('nobody else can read the file, its log or its folder', async t => {
