@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { test } from 'tap'
 import { toGatewayError } from '../../../src/errors.ts'
-import { ask, busySlots, kill, openReady, textOf, until } from './parts.ts'
+import type { ChatRequest } from '../../../src/wire/chat.ts'
+import { ask, busySlots, isAlive, kill, openPool, openReady, textOf, until } from './parts.ts'
 
 test('a worker that is killed while idle is not noticed by the next call', async t => {
   const { pool, workers, events } = await openReady(t)
@@ -74,11 +75,52 @@ test('killed under twenty streams, none of them ends falsely, no slot leaks, and
 })
 
 test('a worker that does not listen any more is replaced when its last answer is out, and the call is served', async t => {
-  const { pool, workers, events } = await openReady(t)
-  const running = textOf(ask(pool, 'words=60&everyMs=20'))
-  await t.rejects(textOf(ask(pool, 'after=deaf', { signal: AbortSignal.timeout(200) })), { code: 'client_closed' })
+  const { pool, workers, events, lines } = await openReady(t)
+  const running = textOf(ask(pool, 'words=60&everyMs=50'))
+  const caller = new AbortController()
+  const deaf = textOf(ask(pool, 'after=deaf', { signal: caller.signal }))
+  await until(() => lines.some(({ line }) => line === 'deaf'), 'it does not listen any more')
+  caller.abort()
+  await t.rejects(deaf, { code: 'client_closed' })
   t.equal(await textOf(ask(pool, 'words=1')), 'acme0 ')
   t.equal((await running).split(' ').length, 61)
   t.match(workers(), [{ state: 'ready', restarts: 1, busySlots: 0 }])
   t.match(events.filter(({ kind }) => kind === 'workerLost'), [{ reason: 'hung' }])
+})
+
+test('a worker that is stopped is found out, killed and started anew, and the call is served', async t => {
+  const { pool, workers, events, lines } = await openReady(t, { watchdog: { silentMs: 600 } })
+  const { pid } = workers()[0]!
+  kill(workers()[0], 'SIGSTOP')
+  t.equal(await textOf(ask(pool, 'words=1')), 'acme0 ')
+  t.match(workers(), [{ state: 'ready', restarts: 1, busySlots: 0, lastExit: 'hung: no sign of life for 600 ms' }])
+  t.match(events.filter(({ kind }) => kind === 'workerLost'), [{ reason: 'hung' }])
+  t.equal(isAlive(pid), false)
+  await until(() => lines.some(({ exit }) => exit === 'hung: no sign of life for 600 ms'), 'the operator is told')
+})
+
+test('a worker that computes without end is found out, though it is alive', async t => {
+  const { pool, workers, events } = await openReady(t, { watchdog: { stepMs: 600 } })
+  t.equal(await textOf(ask(pool, `before=hang&once=${join(t.testdir(), 'once')}&words=1`)), 'acme0 ')
+  t.match(workers(), [{ restarts: 1, lastExit: 'hung: one step took longer than 600 ms' }])
+  t.match(events.filter(({ kind }) => kind === 'workerLost'), [{ reason: 'hung' }])
+})
+
+test('a long load is no hang: it has its own limit', async t => {
+  const { events } = openPool(t, { models: [{ path: 'endless.gguf' }], timeouts: { loadMs: 1000 }, watchdog: { silentMs: 300, stepMs: 300 } })
+  await until(() => events.length > 0, 'the load is given up')
+  t.match(events[0], { kind: 'workerLost', reason: 'load_failed' })
+})
+
+test('a call that has lost two workers at other targets is tried on no further one', async t => {
+  const { pool, workers } = await openReady(t)
+  const options = { signal: new AbortController().signal, boundary: 'local', callId: 'call-1', isolation: 'acme' } as const
+  const request: ChatRequest = { model: 'm', messages: [{ role: 'user', content: 'before=crash' }] }
+  const lost: string[] = []
+  await t.rejects(pool.chat(request, { ...options, workersLost: 2 }), { code: 'worker_crashed', message: 'not tried on a further one' })
+  t.match(workers(), [{ restarts: 0 }])
+  await t.rejects(pool.chat(request, { ...options, workersLost: 1, lost: error => { lost.push(error.code) } }), { code: 'worker_crashed' })
+  await until(() => workers()[0]?.state === 'ready', 'the worker is back')
+  t.match(workers(), [{ restarts: 1 }])
+  t.strictSame(lost, [], 'it went on nowhere')
 })

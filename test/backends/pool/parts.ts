@@ -91,7 +91,7 @@ export async function textOf (answer: Answer | Promise<Answer>): Promise<string>
   return events.map(event => JSON.parse(event).choices[0]?.delta.content ?? '').join('')
 }
 
-export async function until (isTrue: () => boolean, what: string, ms = 5000): Promise<void> {
+export async function until (isTrue: () => boolean, what: string, ms = 20_000): Promise<void> {
   const end = performance.now() + ms
   while (!isTrue()) {
     if (performance.now() > end) throw new Error(`not within ${ms} ms: ${what}`)

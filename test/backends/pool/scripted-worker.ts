@@ -80,7 +80,10 @@ async function misbehave (how: string | null, once: string | null, signal: Abort
   if (once !== null) closeSync(openSync(once, 'w'))
   await sleep(10)
   if (how === 'crash') process.kill(process.pid, 'SIGKILL')
-  if (how === 'deaf') server.close()
+  if (how === 'deaf') {
+    server.close()
+    console.error('deaf')
+  }
   await sleep(60_000, undefined, { signal })
 }
 
