@@ -89,6 +89,7 @@ function isGone ({ pid, host, touchedMs }: Holder): boolean {
 async function clear (path: string, stale: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`
   try {
+    if (await readFile(path, 'utf8') !== stale) return
     await rename(path, aside)
     if (await readFile(aside, 'utf8') !== stale) await link(aside, path)
   } catch (thrown) {

@@ -91,7 +91,7 @@ function getOnce (url: URL, { signal, headers = {}, token = null, idleMs = IDLE_
 }
 
 /** What may well work the next time; a name that does not exist or a certificate that does not fit will not. */
-const PASSING: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN'])
+const PASSING: ReadonlySet<string> = new Set(['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN', 'ERR_STREAM_PREMATURE_CLOSE'])
 
 export function faultOf (thrown: unknown, { host }: URL): Error {
   if (thrown instanceof Interrupted) return thrown
