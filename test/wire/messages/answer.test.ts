@@ -102,6 +102,11 @@ test('a backend that does not count: the gateway does', async t => {
   t.strictSame(messageOf(parsed(streamed(chunksOf(given, 1)))).usage, usage)
 })
 
+test('usage holds, wherever in the stream it was told', async t => {
+  const chunks = chunksOf(completion({ content: 'Hi' }), 1)
+  t.match(messageOf(parsed(streamed([chunks.at(-1)!, ...chunks.slice(0, -1)]))).usage, { input_tokens: 5, cache_read_input_tokens: 15, output_tokens: 9 })
+})
+
 test('calls whose pieces have no index are told apart by their ids', async t => {
   const chunk = (calls: unknown[]) => ({ choices: [{ index: 0, delta: { tool_calls: calls }, finish_reason: null }] }) as unknown as ChatChunk
   const whole = messageOf(parsed(streamed([chunk([call('a', 'add', '{"x"')]), chunk([{ function: { arguments: ':1}' } }]), chunk([call('b', 'now', '{}')])])))
