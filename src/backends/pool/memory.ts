@@ -88,18 +88,21 @@ export class Memory implements PoolView {
     for (const model of this.#wanted()) {
       const placement = place(this, { model, isolation: '', slots: 1 })
       if (placement.kind === 'wait') return placement.drain
-      if (placement.kind === 'load' && placement.evict.length > 0) {
-        for (const victim of this.models) if (placement.evict.includes(victim.name)) victim.unload('evicted')
+      // Refused for good when its pinned neighbours came after its calls.
+      if (placement.kind === 'refuse') model.admission.changed()
+      if (placement.kind !== 'load') continue
+      if (placement.evict.length > 0) {
+        this.#evict(placement.evict)
         return []
       }
-      if (placement.kind === 'load') {
-        model.log('model is loaded on demand', { needBytes: model.needBytes })
-        model.load()
-      }
-      // Refused for good: its pinned neighbours came after its calls.
-      else if (placement.kind === 'refuse') model.admission.changed()
+      model.log('model is loaded on demand', { needBytes: model.needBytes })
+      model.load()
     }
     return []
+  }
+
+  #evict (names: readonly string[]): void {
+    for (const model of this.models) if (names.includes(model.name)) model.unload('evicted')
   }
 
   /** Models that calls wait for and that are not in memory, the one that waits longest first. */

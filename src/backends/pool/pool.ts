@@ -12,7 +12,7 @@ import type { CompletionRequest } from '../../wire/completions.ts'
 import { inputsOf, type EmbeddingsRequest } from '../../wire/embeddings.ts'
 import { readGguf } from '../../models/gguf.ts'
 import { estimateBytes } from '../../models/memory.ts'
-import { keepAliveMs } from '../../wire/keep-alive.ts'
+import { keepAliveMs as readKeepAlive } from '../../wire/keep-alive.ts'
 import type { Availability, Backend, ChatOptions } from '../backend.ts'
 import { bodyOf, type Asking } from '../http.ts'
 import { CHAT, COMPLETIONS, embeddingsRoute, type Route } from '../routes.ts'
@@ -187,7 +187,7 @@ class LocalPool implements Pool {
     throw draining(this.name)
   }
 
-  #question (route: Route, { keep_alive: _, ...request }: PoolRequest, { callId, isolation, workersLost = 0, lost }: ChatOptions): Question {
+  #question (route: Route, { keep_alive: _keepAlive, ...request }: PoolRequest, { callId, isolation, workersLost = 0, lost }: ChatOptions): Question {
     return {
       pool: this.name,
       callId,
@@ -256,7 +256,7 @@ function notReady (pool: string, model: string, admission: Admission, signal: Ab
 /** @throws GatewayError where the operator keeps the model and the caller wants it gone: what cannot be had is refused */
 function keepAliveOf ({ keep_alive: wish }: PoolRequest, model: PooledModel, pool: string): number | null {
   if (wish === undefined) return null
-  const ms = keepAliveMs(wish)
+  const ms = readKeepAlive(wish)
   if (ms === 0 && model.isKept) {
     throw new GatewayError('unsupported_value', `keep_alive is 0, but ${model.name} in ${pool} is kept loaded; leave keep_alive out.`, { param: 'keep_alive' })
   }

@@ -113,3 +113,15 @@ test('a long queue drains in linear time', t => {
   t.ok(performance.now() - start < 1000, 'under a second, where a list that moves its rest takes many')
   t.end()
 })
+
+test('a domain of weight three has three calls in its turn, another one one', t => {
+  const queue = new FairQueue<string>(domain => domain === 'heavy' ? 3 : 1)
+  for (let at = 0; at < 6; at++) for (const domain of ['heavy', 'light']) queue.push(domain, domain[0]!)
+  const all = queue.inOrder(100).join('')
+  t.equal(queue.inOrder(4).join(''), all.slice(0, 4))
+  let given = ''
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) given += next
+  t.equal(given, 'hhhlhhhlllll')
+  t.equal(all, given, 'and the order is told before')
+  t.end()
+})
