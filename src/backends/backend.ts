@@ -5,6 +5,7 @@ import type { ChatRequest } from '../wire/chat.ts'
 import type { CompletionRequest } from '../wire/completions.ts'
 import type { EmbeddingsRequest } from '../wire/embeddings.ts'
 import type { RerankRequest } from '../wire/rerank.ts'
+import type { DetokenizeRequest, TokenizeRequest } from '../wire/tokenize.ts'
 
 /**
  * Anything that answers chat completions: a pool of local workers, a vLLM in the next rack, a cloud provider.
@@ -29,6 +30,9 @@ export interface Backend {
   embed? (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer>
   /** One attempt at a ranking, as `chat`. Left out where there is none. */
   rerank? (request: RerankRequest, options: ChatOptions): Promise<Answer>
+  /** A text in the model's own tokens. Left out where nobody knows them. */
+  tokenize? (request: TokenizeRequest, options: ChatOptions): Promise<Answer>
+  detokenize? (request: DetokenizeRequest, options: ChatOptions): Promise<Answer>
   /** Refuses new calls, lets running ones finish until `signal` aborts, frees everything. */
   close (signal?: AbortSignal): Promise<void>
 }

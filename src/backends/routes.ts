@@ -2,6 +2,7 @@
 import { isTextCompletion } from '../wire/completions.ts'
 import { isEmbeddings } from '../wire/embeddings.ts'
 import { isRanking } from '../wire/rerank.ts'
+import { isText, isTokens } from '../wire/tokenize.ts'
 
 export interface Route {
   /** Behind `/v1`. */
@@ -14,6 +15,10 @@ export interface Route {
 export const CHAT: Route = { path: '/chat/completions', answer: 'chat completion', isAnswer: isCompletion }
 
 export const COMPLETIONS: Route = { path: '/completions', answer: 'text completion', isAnswer: isTextCompletion }
+
+/** Local workers alone. */
+export const TOKENIZE: Route = { path: '/tokenize', answer: 'list of tokens', isAnswer: isTokens }
+export const DETOKENIZE: Route = { path: '/detokenize', answer: 'text of tokens', isAnswer: isText }
 
 export const RERANK: Route = { path: '/rerank', answer: 'ranking', isAnswer: isRanking }
 

@@ -3,6 +3,7 @@ import { OPENAI_ERRORS } from '../listener/errors.ts'
 import { serveCompletion } from '../pipeline/completions.ts'
 import { serveEmbeddings } from '../pipeline/embeddings.ts'
 import { serveRerank } from '../pipeline/rerank.ts'
+import { serveDetokenize, serveTokenize } from '../pipeline/tokenize.ts'
 import type { Endpoint } from '../usage/record.ts'
 import { bodyOf, claimedClass, opening, serve, type Asking, type CallRouteParts } from './calls.ts'
 import type { HttpOutlet } from './outlet.ts'
@@ -13,7 +14,9 @@ interface PlainRoute { readonly path: string, readonly endpoint: Endpoint, reado
 const ROUTES: readonly PlainRoute[] = [
   { path: '/v1/completions', endpoint: 'completions', life: serveCompletion },
   { path: '/v1/embeddings', endpoint: 'embeddings', life: serveEmbeddings },
-  { path: '/v1/rerank', endpoint: 'rerank', life: serveRerank }
+  { path: '/v1/rerank', endpoint: 'rerank', life: serveRerank },
+  { path: '/tokenize', endpoint: 'tokens', life: serveTokenize },
+  { path: '/detokenize', endpoint: 'tokens', life: serveDetokenize }
 ]
 
 /** A route for each. Calls of these kinds live as all others do. */

@@ -52,7 +52,7 @@ const tokenLabels = { tenant: names, model: names, target: names, tier: TIERS } 
 
 export const METRICS = {
   // Usage
-  torchgate_requests_total: { type: 'counter', unit: '1', labels: { tenant: names, model: names, tier: TIERS, endpoint: ENDPOINTS, outcome: OUTCOMES }, sets: 650, help: 'Calls ended, by their final outcome.', otel: null },
+  torchgate_requests_total: { type: 'counter', unit: '1', labels: { tenant: names, model: names, tier: TIERS, endpoint: ENDPOINTS, outcome: OUTCOMES }, sets: 490, help: 'Calls ended, by their final outcome.', otel: null },
   torchgate_input_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 500, help: 'Input tokens, cached ones included.', otel: 'gen_ai.client.token.usage' },
   torchgate_output_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 500, help: 'Output tokens, reasoning included.', otel: 'gen_ai.client.token.usage' },
   torchgate_cache_read_input_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 250, help: 'The part of the input tokens that came from a prompt cache.', otel: null },

@@ -39,7 +39,7 @@ export interface CallRecord {
   limit: { readonly scope: string, readonly resource: string } | null
 }
 
-export const ENDPOINTS = ['chat_completions', 'messages', 'responses', 'completions', 'embeddings', 'rerank'] as const
+export const ENDPOINTS = ['chat_completions', 'messages', 'responses', 'completions', 'embeddings', 'rerank', 'tokens'] as const
 export type Endpoint = (typeof ENDPOINTS)[number]
 
 /** One try of one target. */

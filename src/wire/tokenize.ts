@@ -2,7 +2,7 @@
  * Text to tokens and back, as llama-server has it; `prompt` and `add_special_tokens` are vLLM's names for the same.
  * Sources: llama.cpp, tools/server/README.md, "POST /tokenize"; vLLM, "Tokenizer API"; read 2026-11-22.
  */
-import { boolean, line, missing, shape, text, toError, type Members } from './check.ts'
+import { boolean, isObject, line, missing, shape, text, toError, type Members } from './check.ts'
 import { tokenIds } from './embeddings.ts'
 import { OPERATORS_OWN } from './parameters.ts'
 
@@ -30,6 +30,16 @@ export function validateTokenize (body: Members): TokenizeRequest {
   if (fault !== null) throw toError(fault)
   const { prompt, add_special_tokens: special, ...rest } = body
   return { content: prompt, ...special !== undefined && { add_special: special }, ...rest } as unknown as TokenizeRequest
+}
+
+/** Is this a whole answer? */
+export function isTokens (value: unknown): boolean {
+  return isObject(value) && Array.isArray(value['tokens'])
+}
+
+/** Is this a whole answer? */
+export function isText (value: unknown): boolean {
+  return isObject(value) && typeof value['content'] === 'string'
 }
 
 /** @throws GatewayError that names the parameter at fault */

@@ -51,8 +51,11 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
       const signal = begin(response)
       sendJson(response, 200, await answerEmbeddings(model, await bodyOf(request), signal))
     }],
-    ['POST /tokenize', async (request, response) => { sendJson(response, 200, tokenize(model, await bodyOf(request))) }],
-    ['POST /detokenize', async (request, response) => { sendJson(response, 200, detokenize(model, await bodyOf(request))) }],
+    // llama-server has them beside /v1.
+    ...['', '/v1'].flatMap((prefix): [string, Handler][] => [
+      [`POST ${prefix}/tokenize`, async (request, response) => { sendJson(response, 200, tokenize(model, await bodyOf(request))) }],
+      [`POST ${prefix}/detokenize`, async (request, response) => { sendJson(response, 200, detokenize(model, await bodyOf(request))) }]
+    ]),
     ['GET /v1/models', (_, response) => {
       sendJson(response, 200, { object: 'list', data: [{ id: model.name, object: 'model', created: 0, owned_by: 'torchgate' }] })
     }],
