@@ -1,13 +1,13 @@
 /** The life of a call of any kind. What is special about a kind stands in a file of its own: chat.ts, embeddings.ts. */
 import type { Answer } from '../wire/answer.ts'
-import { GatewayError, toGatewayError } from '../errors.ts'
+import { GatewayError, toGatewayError, type ErrorCode } from '../errors.ts'
 import type { Backend, ChatOptions } from '../backends/backend.ts'
 import type { Config } from '../config/schema.ts'
 import { RateLimited } from '../limits/leases.ts'
 import type { Limits } from '../limits/limits.ts'
 import { boundaryOf } from '../policy/boundary.ts'
 import { classOf } from '../policy/classify.ts'
-import { decide, why, type Plan } from '../policy/decide.ts'
+import { decide, why, type Plan, type RejectionReason } from '../policy/decide.ts'
 import type { Principal } from '../tenants/tenants.ts'
 import type { TokenUsage } from '../wire/chat.ts'
 import type { Call } from './call.ts'
@@ -108,5 +108,11 @@ function noTarget (plan: Plan): GatewayError {
   const reasons = new Set(plan.rejected.map(({ reason }) => reason))
   if (reasons.has('no_capacity')) return new GatewayError('backend_overloaded', 'Every permitted target is at capacity.', { retryAfterS: 1 })
   if (reasons.has('data_class')) return new GatewayError('no_eligible_target', `No permitted target can take this call (${why(plan)}).`)
-  return new GatewayError('backend_unavailable', `Every target of the model is down (${why(plan)}).`, { retryAfterS: 2 })
+  const code = reasons.size > 1 ? 'backend_unavailable' : DOWN[plan.rejected[0]!.reason] ?? 'backend_unavailable'
+  const retryAfterS = Math.min(...plan.rejected.map(({ candidate }) => candidate.retryAfterS ?? ASK_AGAIN_S))
+  return new GatewayError(code, `Every target of the model is down (${why(plan)}).`, { retryAfterS })
 }
+
+/** What the targets themselves would say, where all of them rest for one reason. */
+const DOWN: Partial<Record<RejectionReason, ErrorCode>> = { rate_limited: 'backend_rate_limited', key_refused: 'backend_auth_failed' }
+const ASK_AGAIN_S = 2

@@ -34,6 +34,13 @@ test('health: down and full are left out with their reason, loading comes last',
   t.same(plan.rejected.map(({ reason }) => reason), ['no_capacity', 'unhealthy'])
 })
 
+test('one that rests for a known reason is left out with that reason', async t => {
+  const rest = (whyDown: 'rate_limited' | 'key_refused') => ({ ...candidate('rack', 'domain', 'down'), whyDown })
+  const plan = decide(facts({ candidates: [rest('rate_limited'), rest('key_refused'), cloud] }))
+  t.same(plan.rejected.map(({ reason }) => reason), ['rate_limited', 'key_refused'])
+  t.match(why(plan), /skip=rack\/m:rate_limited,rack\/m:key_refused$/)
+})
+
 test('why is one ASCII line of enums and configured names', async t => {
   t.equal(why(decide(facts({ boundary: 'domain' }))), 'class=internal;boundary=domain;order=listed;eligible=2/3;skip=cloud/m:data_class')
   t.equal(why(decide(facts({ boundary: 'local' }))), 'class=internal;boundary=local;order=listed;eligible=1/3;skip=cloud/m:data_class,rack/m:data_class')
