@@ -10,12 +10,13 @@ import type { Answer, BodyAnswer } from '../../wire/answer.ts'
 import type { ChatRequest } from '../../wire/chat.ts'
 import type { CompletionRequest } from '../../wire/completions.ts'
 import { inputsOf, type EmbeddingsRequest } from '../../wire/embeddings.ts'
+import type { DetokenizeRequest, TokenizeRequest } from '../../wire/tokenize.ts'
 import { readGguf } from '../../models/gguf.ts'
 import { estimateBytes } from '../../models/memory.ts'
 import { keepAliveMs as readKeepAlive } from '../../wire/keep-alive.ts'
 import type { Availability, Backend, ChatOptions } from '../backend.ts'
 import { bodyOf, type Asking } from '../http.ts'
-import { CHAT, COMPLETIONS, embeddingsRoute, type Route } from '../routes.ts'
+import { CHAT, COMPLETIONS, DETOKENIZE, embeddingsRoute, TOKENIZE, type Route } from '../routes.ts'
 import { Admission, type Life } from './admission.ts'
 import type { Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
@@ -97,6 +98,8 @@ class LocalPool implements Pool {
 
   chat (request: ChatRequest, options: ChatOptions): Promise<Answer> { return this.#ask(CHAT, request, options) }
 
+  tokenize (request: TokenizeRequest, options: ChatOptions): Promise<Answer> { return this.#ask(TOKENIZE, request, options) }
+  detokenize (request: DetokenizeRequest, options: ChatOptions): Promise<Answer> { return this.#ask(DETOKENIZE, request, options) }
   complete (request: CompletionRequest, options: ChatOptions): Promise<Answer> { return this.#ask(COMPLETIONS, request, options) }
 
   async embed (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer> {
