@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { GatewayError } from '../../../src/errors.ts'
 import { ask, busySlots, openPool, openReady, textOf, until } from './parts.ts'
@@ -78,7 +77,6 @@ test('a domain with many calls does not keep another one waiting for all of them
   const order: string[] = []
   const note = async (isolation: string) => { order.push((await textOf(ask(pool, 'words=1', { isolation }))).trim()) }
   const loud = Array.from({ length: 10 }, () => note('loud'))
-  await sleep(1)
   await Promise.all([...loud, note('calm'), note('calm')])
   t.ok(order.indexOf('calm0') <= 2, order.join(' '))
   t.ok(order.lastIndexOf('calm0') <= 4, order.join(' '))
@@ -134,4 +132,18 @@ test('more choices than any worker has slots are refused at once, with the numbe
   const { pool } = await openReady(t)
   await t.rejects(ask(pool, 'words=1', { choices: 5 }), { code: 'unsupported_value', param: 'n', message: 'n is 5; m in local gives at most 4 choices per call.' })
   t.equal(pool.availability('m').queued, 0)
+})
+
+test('a call that would wait longer than it may, by what was measured, is refused at once', async t => {
+  const { pool, events } = await openReady(t, { models: [{ slots: 1 }], queue: { timeoutMs: 100 } })
+  for (let at = 0; at < 8; at++) await textOf(ask(pool, 'words=2&everyMs=40'))
+  const running = await ask(pool, 'words=2&everyMs=40')
+  const settled = Promise.allSettled([1, 2].map(() => ask(pool, 'words=1').then(textOf)))
+  const start = performance.now()
+  const error = await ask(pool, 'words=1').catch((thrown: unknown) => thrown)
+  t.ok(performance.now() - start < 50, 'within 50 ms')
+  t.match(error, { code: 'backend_overloaded', retryAfterS: 1, message: /^local: 2 calls wait for m, which takes about \d+ ms; at most 100 ms are waited\.$/ })
+  t.ok(events.some(({ kind, reason }) => kind === 'admissionRejected' && reason === 'queue_wait'))
+  await textOf(running)
+  await settled
 })
