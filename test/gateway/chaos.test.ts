@@ -4,7 +4,7 @@ import { test } from 'tap'
 import { chaos, seeded, startChaos } from './chaos.ts'
 import { ask, eventually, pilotPool, startGateway } from './harness.ts'
 
-const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 8)
+const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 5)
 
 test(`workers are killed, aborted and stopped ${ROUNDS} times under load`, { timeout: 60_000 + ROUNDS * 8000 }, async t => {
   const running = await startChaos(t)
@@ -38,8 +38,8 @@ tenants: [{ name: default }]
   }))
   t.ok(cancelled.filter(Boolean).length > 250)
   const model = () => running.gateway.pools[0]!.status().models[0]!
-  t.ok(await eventually(() => model().queued === 0 && model().workers.every(({ busySlots }) => busySlots === 0)), 'no slot is held, nobody waits')
-  t.ok(await eventually(async () => await running.metric('torchgate_requests_in_flight') === 0))
+  t.ok(await eventually(() => model().queued === 0 && model().workers.every(({ busySlots }) => busySlots === 0), 20_000), 'no slot is held, nobody waits')
+  t.ok(await eventually(async () => await running.metric('torchgate_requests_in_flight') === 0, 20_000))
   t.equal(model().workers[0]!.restarts, 0)
   const answers = await Promise.all(Array.from({ length: 4 }, () => client.chat.completions.create(ask('What is the capital of France?'))))
   t.ok(answers.every(({ choices }) => choices[0]!.message.content === 'The capital of France is Paris.'))
