@@ -14,7 +14,7 @@ tenants: [{ name: default, limits: { requestsPerMinute: 1000, tokensPerMinute: 1
 `
 
 /** POSTs and leaves when told: a raw client, so that leaving means closing the socket. */
-async function leave (running: Running, key: string, body: object, when: 'first byte' | 'last byte' | number): Promise<void> {
+async function leave (running: Running, key: string, body: object, when: 'first byte' | 'last byte' | number | Promise<unknown>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const call = httpRequest(`${running.url}/v1/chat/completions`, { method: 'POST', agent: false, headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' } }, response => {
     response.on('error', () => {})
@@ -26,6 +26,7 @@ async function leave (running: Running, key: string, body: object, when: 'first 
   call.on('close', resolve)
   call.end(JSON.stringify(body))
   if (typeof when === 'number') setTimeout(() => call.destroy(), when)
+  if (when instanceof Promise) void when.finally(() => { call.destroy() })
   await promise
 }
 
@@ -70,9 +71,9 @@ test('one record, one settlement', { timeout: 60_000 }, async t => {
 
   await t.test('in the queue', async t => {
     const holding = await client.chat.completions.create(long)
-    const waiting = leave(running, key, long, 150)
-    t.ok(await eventually(() => running.gateway.pools[0]!.status().models[0]!.queued === 1), 'it waits')
-    await waiting
+    const isQueued = eventually(() => running.gateway.pools[0]!.status().models[0]!.queued === 1)
+    await leave(running, key, long, isQueued)
+    t.ok(await isQueued, 'it waits')
     for await (const _chunk of holding) { /* to the end */ }
     const records = await running.records(expected += 2)
     t.same(records.slice(-2).map(({ outcome }) => outcome).toSorted(), ['cancelled', 'ok'])
