@@ -208,7 +208,8 @@ function readTargets (families: Families, targets: readonly TargetFacts[]): void
 
 /** Workers come and go with the configuration, so their gauges are read anew. Adding lets several share `_other`. */
 function readPools (families: Families, pools: readonly PoolStatus[]): void {
-  const { torchgate_worker_up: up, torchgate_worker_slots: slots, torchgate_queue_depth: queued, torchgate_model_info: info, torchgate_model_load_ratio: load } = families
+  const { torchgate_worker_up: up, torchgate_worker_slots: slots, torchgate_queue_depth: queued } = families
+  const { torchgate_model_info: info, torchgate_model_load_ratio: load } = families
   for (const gauge of [up, slots, queued, info, load]) gauge.clear()
   for (const { pool, models } of pools) {
     for (const { model, queued: waiting, loadFraction, workers } of models) {
