@@ -191,8 +191,12 @@ function chunks (holds: readonly Hold[]): Hold[][] {
     Array.from({ length: Math.ceil(group.length / CHUNK) }, (_, i) => group.slice(i * CHUNK, (i + 1) * CHUNK)))
 }
 
+/** What ioredis says of a command that meets a connection which is going. */
+const CLOSED = /^(?:Stream isn't writeable|Connection is closed)/
+
 /** An error of several addresses has no message of its own. */
 function reason (error: Error & { code?: string }): string {
+  if (CLOSED.test(error.message)) return 'the connection was closed'
   return error.message || error.code || error.name
 }
 

@@ -48,16 +48,16 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
     'torchgate.yaml:6 backends[1].baseUrl: missing; expected a URL that starts with http:// or https://'
   ],
   'a kind that is not known': [
-    change('kind: openai', 'kind: anthropic'),
-    'torchgate.yaml:7 backends[1].kind: expected pool or openai, got "anthropic"'
+    change('kind: openai', 'kind: carrier'),
+    'torchgate.yaml:7 backends[1].kind: expected pool, openai or anthropic, got "carrier"'
   ],
   'a kind that is missing': [
     change('    kind: openai\n', ''),
-    'torchgate.yaml:6 backends[1].kind: missing; expected pool or openai'
+    'torchgate.yaml:6 backends[1].kind: missing; expected pool, openai or anthropic'
   ],
   'members of another kind': [
     change('    kind: pool\n', '    kind: pool\n    locality: local\n'),
-    'torchgate.yaml:4 backends[0].locality: is not known here; known are name, kind, models, queue, timeouts and restart'
+    'torchgate.yaml:4 backends[0].locality: is not known here; known are name, kind, models, memoryBytes, swap, queue, timeouts, restart and watchdog'
   ],
   'a key written into the file': [
     change('{ env: OPENAI_API_KEY }', 'sk-proj-abcdef'),

@@ -102,8 +102,6 @@ const BEFORE: Record<string, [stream: boolean, says: Says, status: number, code:
   '500': [false, failure('500 Internal Server Error', { message: 'No.' }), 502, 'backend_failed'],
   '503 with a page': [false, `${head('text/html', '', '503 Nope')}<html>${SECRET}</html>`, 502, 'backend_failed'],
   '529': [true, failure('529 Overloaded', { message: 'No.' }), 502, 'backend_failed'],
-  '429 for a year': [false, failure('429 Too Many', { message: 'No.' }, 'retry-after: 31536000\r\n'), 429, 'backend_rate_limited'],
-  '401 with our key': [false, failure('401 Unauthorized', { message: `Incorrect API key provided: ${KEY}.` }), 502, 'backend_auth_failed'],
   '403': [true, failure('403 Forbidden', { message: 'No.' }), 502, 'backend_auth_failed'],
   'a reset': [false, null, 502, 'backend_unreachable'],
   'a closed door': [false, [], 502, 'backend_unreachable'],
@@ -138,7 +136,6 @@ test('a failure before the first content: another target answers, or the caller 
     const alone = await post('alone', stream)
     t.same([alone.status, alone.code], [status, code], `${name}: ${alone.text}`)
     t.notMatch(alone.text, new RegExp(`${KEY}|${SECRET}|<html`), name)
-    if (status === 429) t.equal(alone.headers.get('retry-after'), '60', 'no longer than SDKs wait')
     const both = await post('both', stream)
     t.equal(both.status, 200, `${name}: ${both.text}`)
     t.equal(both.headers.get('x-torchgate-target'), 'good/m', name)
@@ -150,6 +147,30 @@ test('a failure before the first content: another target answers, or the caller 
   t.ok(good.seen.requests.every(({ headers }) => headers.authorization === undefined), 'nor does one backend see the key of another')
   t.equal(await running.metric('torchgate_requests_in_flight'), 0)
 })
+
+/** What the backend says that makes it rest at once -> code and status when it is alone, why it is left out from then on. */
+const RESTS: Record<string, [says: string, status: number, code: string, why: string]> = {
+  '429 for a year': [failure('429 Too Many', { message: 'No.' }, 'retry-after: 31536000\r\n'), 429, 'backend_rate_limited', 'rate_limited'],
+  '401 with our key': [failure('401 Unauthorized', { message: `Incorrect API key provided: ${KEY}.` }), 502, 'backend_auth_failed', 'key_refused']
+}
+
+for (const [name, [says, status, code, why]] of Object.entries(RESTS)) {
+  test(`${name}: the caller reads why, and from then on another target is asked first`, { timeout: 60_000 }, async t => {
+    const { bad, post } = await start(t)
+    bad.says = says
+    bad.hangsUp = true
+    const alone = await post('alone', false)
+    t.same([alone.status, alone.code], [status, code], alone.text)
+    t.notMatch(alone.text, new RegExp(`${KEY}|${SECRET}|<html`))
+    if (status === 429) t.equal(alone.headers.get('retry-after'), '60', 'no longer than SDKs wait')
+    const both = await post('both', false)
+    t.equal(both.status, 200, both.text)
+    t.match(both.headers.get('x-torchgate-why'), `skip=bad/m:${why}`)
+    t.equal(both.headers.get('x-torchgate-attempts'), '1')
+    const again = await post('alone', false)
+    t.same([again.status, again.headers.has('retry-after')], [status, true], again.text)
+  })
+}
 
 /** After content -> code of the error event, or null for an answer that is whole. */
 const AFTER: Record<string, [says: Says, code: string | null, hangs?: true]> = {

@@ -42,7 +42,7 @@ test('prompts, answers and keys are in no log, metric, record, file or foreign a
   t.match((await post('chat')).text, ANSWER)
   t.match((await post('chat', { stream: true })).text, ANSWER)
   const errors = [await post('chat', { temperature: 9 }), await post('chat', { messages: [{ role: PROMPT, content: PROMPT }] }), await post('chat', `{"model": ${PROMPT}`)]
-  for (const status of [400, 401, 404, 429, 500, 503]) {
+  for (const status of [400, 404, 429, 500, 503]) {
     cloud.behave = { do: 'status', status, body: echo }
     errors.push(await post('chat'), await post('any/other', { stream: true }))
   }
@@ -52,6 +52,9 @@ test('prompts, answers and keys are in no log, metric, record, file or foreign a
   errors.push(await post('chat', { stream: true }))
   await t.rejects(post('any/left', { stream: true }, AbortSignal.timeout(100)))
   errors.push(await post('chat', { model: 'nothing' }))
+  // Last, because the provider then rests.
+  cloud.behave = { do: 'status', status: 401, body: echo }
+  errors.push(await post('chat'), await post('any/other', { stream: true }))
   for (const { text } of errors) t.notMatch(text, /MARKER-7f3a/)
 
   t.equal((await post('pilot')).status, 200)
