@@ -4,39 +4,10 @@
  * work, letting go of cancelled work, cutting caches) happens between two steps, when no computation holds the model.
  */
 import { GatewayError } from '../errors.ts'
-import type { Engine, Sampling, Scores, StepItem, StepResult } from './engine.ts'
+import type { Engine, Scores, StepItem, StepResult } from './engine.ts'
 import { chooseSlot } from './prefix.ts'
-
-export interface Work {
-  /** At least one token, and fewer than the context. */
-  readonly prompt: readonly number[]
-  /** Work of different domains never shares cached prompt state. */
-  readonly isolation: string
-  readonly sampling: Sampling
-  readonly maxTokens: number
-  /** Called with every token of the answer. Returns false when the answer is complete. */
-  take (token: number, scores?: Scores): boolean
-  /** Called once, when the answer is complete, in the order of its tokens. What it throws breaks the answer off. */
-  end? (done: Done): void
-}
-
-export interface Done {
-  /** `length`: `maxTokens` or the context is used up. */
-  readonly reason: 'stop' | 'length'
-  /** Tokens of the prompt that did not have to be computed. */
-  readonly cachedTokens: number
-  readonly generatedTokens: number
-}
-
-export interface SlotView {
-  readonly id: number
-  readonly busy: boolean
-  readonly phase: 'idle' | 'prompt' | 'generating'
-  readonly promptTokens: number
-  readonly generatedTokens: number
-  /** Of the prompt while busy; held for the next prompt while idle. */
-  readonly cachedTokens: number
-}
+import { isWaiting, viewOf, type Call, type Done, type Job, type Slot, type SlotView, type Work } from './slot.ts'
+import { Pace, planStep } from './step.ts'
 
 /** Sums since the start. */
 export interface BatchStats {
@@ -49,55 +20,24 @@ export interface BatchStats {
   computeMs: number
 }
 
-interface Job {
-  readonly work: Work
-  readonly call: Call
-  readonly signal: AbortSignal
-  readonly done: PromiseWithResolvers<Done>
-  /** Rises with every call. */
-  readonly arrival: number
-  /** Tokens of the prompt that are in the slot. */
-  read: number
-  cached: number
-  generated: number
-  /** Sampled last and not yet in the slot; null while the prompt is read. */
-  next: number | null
-}
-
-/** Answers to one prompt: the first job reads it, the others wait and get a copy of its state. */
-interface Call {
-  readonly jobs: Job[]
-  /** Ends all when one fails. */
-  readonly broken: AbortController
-  isShared: boolean
-}
-
-interface Slot { readonly id: number, tokens: number[], isolation: string, usedAt: number, job: Job | null }
-
 /** Waiting work per slot. The pool sends no more than there are slots; this bounds anyone else. */
 const QUEUE_PER_SLOT = 4
-/** What a step may take: an answer is cancelled, and an interactive one goes on, between two steps. */
-const STEP_MS = 25
-/** Fewer at once take llama.cpp three times as long per token (AVX2: 1.5 ms each by 32, 0.5 ms by 64). */
-const LEAST_PROMPT_TOKENS = 64
-const FIRST_PROMPT_TOKENS = 128
-
 export class Batch {
   readonly stats: BatchStats = { steps: 0, sequences: 0, promptTokens: 0, cachedTokens: 0, generatedTokens: 0, computeMs: 0 }
   readonly #engine: Engine
   readonly #now: () => number
   readonly #slots: readonly Slot[]
+  readonly #pace: Pace
   readonly #queue: Call[] = []
   #isRunning = false
   #arrivals = 0
   #uses = 0
-  #promptTokensPerStep: number
 
   constructor (engine: Engine, now: () => number = () => performance.now()) {
     this.#engine = engine
     this.#now = now
     this.#slots = Array.from({ length: engine.slots }, (_, id) => ({ id, tokens: [], isolation: '', usedAt: 0, job: null }))
-    this.#promptTokensPerStep = Math.min(FIRST_PROMPT_TOKENS, engine.batchTokens)
+    this.#pace = new Pace(engine.batchTokens)
   }
 
   get queued (): number { return this.#queue.length }
@@ -166,14 +106,14 @@ export class Batch {
       this.#sweep()
       await this.#admit()
       await this.#share()
-      const items = this.#plan()
+      const items = planStep(this.#slots, this.#pace, this.stats.steps)
       if (items.length === 0) {
         if (this.#sweep()) continue
         break
       }
       const start = this.#now()
       const results = await this.#engine.step(items)
-      this.#learn(items, this.#now() - start)
+      this.#count(items, this.#now() - start)
       items.forEach((item, i) => { this.#settle(this.#slots[item.slot]!, item, results[i]!) })
     }
     this.#isRunning = false
@@ -241,35 +181,11 @@ export class Batch {
     }
   }
 
-  /**
-   * The next token of every answer, and in the room that is left one prompt after the other: a prompt is read three
-   * times as fast in one large piece as in many small ones. The oldest and the shortest take turns to be the first,
-   * so that a short one does not wait for a long one, nor a long one for ever.
-   */
-  #plan (): StepItem[] {
-    const busy = this.#slots.filter(({ job }) => job !== null && !isWaiting(job))
-    const [reading, answering] = [busy.filter(isReading), busy.filter(slot => !isReading(slot))]
-    const items: StepItem[] = answering.map(({ id, job }) => ({ slot: id, tokens: [job!.next!], sampling: job!.work.sampling }))
-    let room = Math.min(this.#promptTokensPerStep, this.#engine.batchTokens - items.length)
-    for (const slot of reading.toSorted(this.stats.steps % 2 === 0 ? oldestFirst : shortestFirst)) {
-      if (room <= 0) break
-      const item = nextPiece(slot, room)
-      items.push(item)
-      room -= item.tokens.length
-    }
-    return items
-  }
-
-  /** Sizes the pieces of prompts so that a step takes STEP_MS, whatever computes. */
-  #learn (items: readonly StepItem[], ms: number): void {
-    const tokens = items.reduce((sum, item) => sum + item.tokens.length, 0)
+  #count (items: readonly StepItem[], ms: number): void {
     this.stats.steps++
     this.stats.sequences += items.length
     this.stats.computeMs += ms
-    if (tokens < LEAST_PROMPT_TOKENS) return
-    const fitting = Math.round(tokens * STEP_MS / Math.max(ms, 0.1))
-    const smoothed = (this.#promptTokensPerStep + Math.min(fitting, this.#promptTokensPerStep * 4)) / 2
-    this.#promptTokensPerStep = Math.min(this.#engine.batchTokens, Math.max(LEAST_PROMPT_TOKENS, Math.round(smoothed)))
+    this.#pace.learn(items.reduce((sum, item) => sum + item.tokens.length, 0), ms)
   }
 
   #settle (slot: Slot, item: StepItem, result: StepResult): void {
@@ -323,30 +239,5 @@ export class Batch {
     this.#engine.release(slot.id)
     slot.job = null
     slot.usedAt = ++this.#uses
-  }
-}
-
-/** For the state of the first answer to the same prompt. */
-function isWaiting (job: Job): boolean { return !job.call.isShared && job !== job.call.jobs[0] }
-function isReading ({ job }: Slot): boolean { return job!.next === null }
-function unread ({ job }: Slot): number { return job!.work.prompt.length - job!.read }
-function oldestFirst (a: Slot, b: Slot): number { return a.job!.arrival - b.job!.arrival }
-function shortestFirst (a: Slot, b: Slot): number { return unread(a) - unread(b) }
-
-function nextPiece ({ id, job }: Slot, room: number): StepItem {
-  const { prompt, sampling } = job!.work
-  const end = Math.min(job!.call.isShared ? prompt.length : prompt.length - 1, job!.read + room)
-  return { slot: id, tokens: prompt.slice(job!.read, end), sampling: end === prompt.length ? sampling : null }
-}
-
-function viewOf ({ id, job, tokens }: Slot): SlotView {
-  if (job === null) return { id, busy: false, phase: 'idle', promptTokens: 0, generatedTokens: 0, cachedTokens: tokens.length }
-  return {
-    id,
-    busy: true,
-    phase: job.next === null ? 'prompt' : 'generating',
-    promptTokens: job.work.prompt.length,
-    generatedTokens: job.generated,
-    cachedTokens: job.cached
   }
 }

@@ -2,13 +2,14 @@
 import type { ServerResponse } from 'node:http'
 import { GatewayError } from '../errors.ts'
 import { BodyOutlet, StreamOutlet, type Outlet } from './answer.ts'
-import type { Batch, Done, Work } from './batch.ts'
+import type { Batch } from './batch.ts'
 import { Choice } from './choice.ts'
 import type { CompiledGrammar } from './engine.ts'
 import type { Model, Prompt } from './load.ts'
 import { TokenLog } from './logprobs.ts'
 import type { Earlier, EarlierChoice } from './marks.ts'
 import { readRequest, seedOf, type Request } from './request.ts'
+import type { Done, Work } from './slot.ts'
 import { ThoughtSplitter } from './thoughts.ts'
 
 export interface ChatTask {

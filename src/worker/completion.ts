@@ -5,11 +5,11 @@ import { GatewayError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS, validateCompletion, type CompletionRequest } from '../wire/completions.ts'
 import { inputsOf } from '../wire/embeddings.ts'
 import { sendJson, type ChoiceOutlet } from './answer.ts'
-import type { Work } from './batch.ts'
 import { Choice } from './choice.ts'
 import type { Model } from './load.ts'
 import { TokenLog, type TokenLogprob } from './logprobs.ts'
 import { readSampling, readStops, seedOf } from './request.ts'
+import type { Work } from './slot.ts'
 import { ThoughtSplitter } from './thoughts.ts'
 
 type Members = Record<string, unknown>

@@ -1,8 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { test } from 'tap'
 import { GatewayError } from '../../src/errors.ts'
-import { Batch, type Done, type Work } from '../../src/worker/batch.ts'
+import { Batch } from '../../src/worker/batch.ts'
 import { GREEDY, type Engine, type Sampling, type StepItem, type StepResult } from '../../src/worker/engine.ts'
+import type { Done, Work } from '../../src/worker/slot.ts'
 
 const SAMPLING: Sampling = { ...GREEDY, temperature: 1, topK: 40, seed: 1 }
 const END = -1

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import OpenAI from 'openai'
 import tap, { test } from 'tap'
 import { BUILTIN_MODEL } from '../../src/models/builtin.ts'
-import type { BatchStats, SlotView } from '../../src/worker/batch.ts'
+import type { BatchStats } from '../../src/worker/batch.ts'
+import type { SlotView } from '../../src/worker/slot.ts'
 import { chat, completion, events, user, workerOnPort, type Completion, type Failure } from './spawned.ts'
 
 const GOLDEN = JSON.parse(readFileSync(new URL('../../models/pilot/train/golden.json', import.meta.url), 'utf8')) as Golden[]
