@@ -1,7 +1,8 @@
 /** Longer by hand: `CHAOS_ROUNDS=100 npx tap --timeout=900 test/gateway/chaos.test.ts`. */
 import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'tap'
-import { chaos, seeded, startChaos } from './chaos.ts'
+import { seeded } from '../seeded.ts'
+import { chaos, startChaos } from './chaos.ts'
 import { ask, eventually, pilotPool, startGateway } from './harness.ts'
 
 const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 5)

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test } from 'tap'
 import { toGatewayError } from '../../../src/errors.ts'
+import { seeded } from '../../seeded.ts'
 import { ask, busySlots, openReady, textOf, until } from './parts.ts'
 
 test('an answer comes as a stream or whole, as it was asked for', async t => {
@@ -69,14 +70,3 @@ test('two hundred calls aborted at any moment leave no slot behind', async t => 
   t.match(workers(), [{ restarts: 0 }, { restarts: 0 }])
   t.equal(await textOf(ask(pool, 'words=1')), 'acme0 ')
 })
-
-/** Mulberry32, so that a failure can be repeated. */
-function seeded (seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6D2B79F5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}

@@ -4,7 +4,7 @@ import { compileSchema, type CompileOptions } from '../../../src/worker/grammar/
 import { FORMATS } from '../../../src/worker/grammar/formats.ts'
 import { EXAMPLES } from './examples.ts'
 import { isBeyondJudge, judge, parse } from './judge.ts'
-import { drawFrom } from './schemas.ts'
+import { seeded } from '../../seeded.ts'
 import { Gbnf } from './match.ts'
 
 const HERE = 'response_format.json_schema.schema'
@@ -16,7 +16,7 @@ for (const { says, schema, strict = false, allows, refuses } of EXAMPLES) {
     if (isBeyondJudge(schema)) return
     const wrong = judge(schema)
     for (const text of allows) t.equal(wrong(parse(text)), null, text.slice(0, 80))
-    const draw = drawFrom(1)
+    const draw = seeded(1)
     for (let i = 0; i < 5; i++) {
       const text = grammar.wander(draw)
       t.equal(wrong(parse(text)), null, text.slice(0, 80))
@@ -29,7 +29,7 @@ for (const format of Object.keys(FORMATS)) {
     const schema = { type: 'string', format }
     const grammar = new Gbnf(compileSchema(schema).grammar)
     const wrong = judge(schema)
-    const draw = drawFrom(7)
+    const draw = seeded(7)
     const bad = Array.from({ length: 100 }, () => grammar.wander(draw)).filter(text => wrong(parse(text)) !== null)
     t.same(bad, [])
   })

@@ -7,7 +7,8 @@ import { EXAMPLES } from './examples.ts'
 import { isBeyondJudge, judge, parse } from './judge.ts'
 import type { Matched, Task, Written } from './llama.ts'
 import { Gbnf } from './match.ts'
-import { documents, drawFrom } from './schemas.ts'
+import { seeded } from '../../seeded.ts'
+import { documents } from './schemas.ts'
 
 const LLAMA = fileURLToPath(new URL('llama.ts', import.meta.url))
 const examples = EXAMPLES.map(({ schema, strict = false, allows, refuses }) => ({ ...compileSchema(schema, { strict }), schema, allows, refuses }))
@@ -28,7 +29,7 @@ function bent (text: string, draw: () => number): string {
 
 test('llama.cpp takes every grammar, and understands it as these tests do', async t => {
   const seed = Math.floor(Math.random() * 2 ** 31)
-  const draw = drawFrom(seed)
+  const draw = seeded(seed)
   const grammars = [
     ...examples.map(({ grammar, allows, refuses }) => ({ grammar, texts: [...allows, ...refuses] })),
     { ...jsonObjectGrammar(), texts: ['{}', '{"a": [1]}', '[]', '{"a":1}{'] },

@@ -3,7 +3,8 @@ import { test } from 'tap'
 import { compileSchema, jsonObjectGrammar } from '../../../src/worker/grammar/compile.ts'
 import { judge, parse } from './judge.ts'
 import { Gbnf } from './match.ts'
-import { CHARACTERS, documents, drawFrom } from './schemas.ts'
+import { seeded } from '../../seeded.ts'
+import { CHARACTERS, documents } from './schemas.ts'
 
 /** 1e308 and more is left to chance by the grammar, so as not to end beyond what is finite. */
 const isUsual = (value: unknown): boolean => !/e\+308/.test(JSON.stringify(value))
@@ -16,7 +17,7 @@ test('whatever the grammar of a schema allows is JSON that the schema allows', a
   fc.assert(fc.property(documents, fc.nat(), ({ schema }, seed) => {
     const grammar = new Gbnf(compileSchema(schema).grammar)
     const wrong = judge(schema)
-    const draw = drawFrom(seed)
+    const draw = seeded(seed)
     for (let i = 0; i < TEXTS; i++) {
       const text = grammar.wander(draw, 40 * (i + 1))
       const complaint = wrong(parse(text))
@@ -32,7 +33,7 @@ test('whatever a schema allows, written in the order of the schema, is what its 
   fc.assert(fc.property(documents, fc.nat(), ({ schema, make }, seed) => {
     const grammar = new Gbnf(compileSchema(schema).grammar)
     const wrong = judge(schema)
-    const draw = drawFrom(seed)
+    const draw = seeded(seed)
     for (let i = 0; i < TEXTS; i++) {
       const text = make(draw)
       if (text === null) continue
@@ -49,7 +50,7 @@ test('any JSON object is allowed where no schema says more, and nothing else is'
   const grammar = new Gbnf(jsonObjectGrammar().grammar)
   fc.assert(fc.property(objects, value => grammar.matches(JSON.stringify(value))), { numRuns: 100 })
   fc.assert(fc.property(fc.nat(), seed => {
-    const value: unknown = parse(grammar.wander(drawFrom(seed), 100))
+    const value: unknown = parse(grammar.wander(seeded(seed), 100))
     return typeof value === 'object' && value !== null && !Array.isArray(value)
   }), { numRuns: 200 })
   for (const text of ['', '[]', 'null', '"a"', '{', '{} ', ' {}', '{"a":1,}', '{"a":01}', '{"a":.5}', '{"a":"\n"}', '{a:1}', '{"a":"\\ud800"}', '{"a":1}{}']) {

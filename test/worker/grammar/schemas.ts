@@ -261,14 +261,3 @@ export const documents: Arbitrary<Document> = fc.tuple(
     make: (draw: Draw) => root.make(draw, { definitions, depth: 0 })
   }
 })
-
-/** mulberry32: numbers from 0 to 1 that come again with the seed. */
-export function drawFrom (seed: number): Draw {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6D2B79F5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
