@@ -96,12 +96,13 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
   const { createServer, callRoutes, plainRoutes, responseRoutes, modelsRoute, createAdminServer } = await listeners()
-  const { server, drain } = await createServer({ config, tenants, onFailure })
+  const { server, heartbeats, drain } = await createServer({ config, tenants, onFailure })
   const records = opened.own(createBatch([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
-  await server.register(callRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
-  await server.register(plainRoutes, { services, recorders: [records.record], onStart: metrics.callStarted })
+  await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
+  await server.register(plainRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(responseRoutes, {
     services,
+    heartbeats,
     recorders: [records.record],
     onStart: metrics.callStarted,
     keeping: {

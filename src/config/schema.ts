@@ -184,6 +184,7 @@ export const Config = Type.Object({
     requestTimeoutMs: Milliseconds(60_000, 'A request must have arrived whole by then.'),
     headersTimeoutMs: Milliseconds(15_000, 'Its headers by then.'),
     writeStallMs: Milliseconds(60_000, 'A caller that reads nothing for this long is cut off.'),
+    heartbeatMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 15_000, description: 'A stream that has said nothing for so long sends a sign of life: a comment, or `ping` on `/v1/messages`. 0 sends none.' }),
     maxConnections: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10_000, description: 'Open client connections at most.' }),
     drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
   }, 'The OpenAI-compatible API.'),

@@ -8,6 +8,7 @@ import { parseBody } from '../wire/parse.ts'
 import { chat } from './chat.ts'
 import type { CallerOutlet, Dialect } from './dialect.ts'
 import { disconnectSignal } from './disconnect.ts'
+import type { Heartbeats } from './heartbeats.ts'
 import { countTokensRoute, messages } from './messages.ts'
 import { HttpOutlet } from './outlet.ts'
 
@@ -16,6 +17,7 @@ const DIALECTS: readonly Dialect[] = [chat, messages]
 
 export interface CallRouteParts {
   readonly services: Services
+  readonly heartbeats: Heartbeats
   readonly recorders: readonly Recorder[]
   readonly onStart: () => void
 }
@@ -31,7 +33,7 @@ export async function callRoutes (server: FastifyInstance, parts: CallRouteParts
     server.post(dialect.path, {
       config: { scope: 'inference', errors: dialect.errors },
       onRequest: opening(dialect, parts)
-    }, (request, reply) => answer(dialect, parts.services, request, reply))
+    }, (request, reply) => answer(dialect, parts, request, reply))
   }
   await server.register(countTokensRoute, parts)
 }
@@ -46,11 +48,11 @@ export function opening ({ endpoint, errors }: Pick<Dialect, 'endpoint' | 'error
   }
 }
 
-async function answer (dialect: Dialect, services: Services, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+async function answer (dialect: Dialect, parts: CallRouteParts, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const body = bodyOf(request)
   const chatBody = dialect.toChat(body)
   const outlet = (inner: HttpOutlet) => dialect.outlet(inner, { body, chat: chatBody, call: request.call! })
-  await serve(services, request, reply, { chat: chatBody, claimedClass: claimedClass(request), headers: dialect.errors.headers, outlet })
+  await serve(parts, request, reply, { chat: chatBody, claimedClass: claimedClass(request), headers: dialect.errors.headers, outlet })
 }
 
 /**
@@ -80,11 +82,12 @@ export interface Asking {
 }
 
 /** Answers the call; what goes wrong after the first byte is said in the answer. */
-export async function serve (services: Services, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
+export async function serve ({ services, heartbeats }: Pick<CallRouteParts, 'services' | 'heartbeats'>, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
   const call = request.call!
   const signal = request.left!
   const inner = new HttpOutlet(reply.raw, call, signal, asking.headers)
   const outlet = asking.outlet(inner)
+  const watched = asking.chat['stream'] === true ? heartbeats.watch(inner, outlet) : null
   try {
     await (asking.life ?? serveChat)(services, call, { principal: request.principal!, body: asking.chat, claimedClass: asking.claimedClass, signal }, outlet)
     reply.hijack()
@@ -92,6 +95,8 @@ export async function serve (services: Services, request: FastifyRequest, reply:
     if (!inner.begun && !signal.aborted) throw thrown
     reply.hijack()
     outlet.fail(toGatewayError(thrown))
+  } finally {
+    if (watched !== null) heartbeats.leave(watched)
   }
 }
 

@@ -28,6 +28,8 @@ export interface Asked { readonly body: Members, readonly chat: Members, readonl
 
 /** An outlet that can also say, within an answer that has begun, that there will be no more of it. */
 export interface CallerOutlet extends Outlet {
+  /** A sign of life while there is nothing to say, before the answer or within it. */
+  beat (): void
   fail (error: GatewayError): void
 }
 
@@ -37,6 +39,8 @@ export interface Translation {
   chunk (chunk: ChatChunk): string
   /** After the last chunk. */
   end (): string
+  /** While there is nothing to say. Left out where a comment will do. */
+  beat? (): string
   /** Instead of the rest. */
   failed (error: GatewayError): string
 }
@@ -63,6 +67,8 @@ export class TranslatingOutlet implements CallerOutlet {
     for (const data of events(bytes)) said += data === '[DONE]' ? this.#translation.end() : this.#translation.chunk(chunkOf(data))
     return said === '' ? undefined : this.#inner.frame(Buffer.from(said))
   }
+
+  beat (): void { this.#inner.beat(this.#translation.beat?.()) }
 
   end (): void { this.#inner.end() }
 

@@ -30,6 +30,7 @@ export const messages: Dialect = {
       whole: completion => toMessage(completion, facts),
       chunk: chunk => stream.chunk(chunk),
       end: () => stream.end(),
+      beat: () => stream.beat(),
       failed: error => stream.failed(error)
     })
   }

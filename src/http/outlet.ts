@@ -6,6 +6,9 @@ import { rateLimitHeaders } from '../limits/headers.ts'
 import { decisionHeaders } from './decision.ts'
 import type { CallerOutlet } from './dialect.ts'
 
+/** A line that every reader of server-sent events skips. */
+const COMMENT = ': waiting\n\n'
+
 /** The answer of one call as HTTP. Written straight to the socket: the bytes are the backend's own. */
 export class HttpOutlet implements CallerOutlet {
   readonly #response: ServerResponse
@@ -26,17 +29,31 @@ export class HttpOutlet implements CallerOutlet {
 
   get begun (): boolean { return this.#response.headersSent }
 
+  /** Of its connection; null while nothing can be written: it is over, or behind another answer, or its caller does not read. */
+  get bytesWritten (): number | null {
+    const { socket, destroyed, writableEnded, writableLength } = this.#response
+    return socket === null || destroyed || writableEnded || writableLength > 0 ? null : socket.bytesWritten
+  }
+
   body (bytes: Buffer): void {
     this.#response.writeHead(200, this.#headers({ 'content-type': 'application/json; charset=utf-8', 'content-length': String(bytes.length) }))
     this.#response.end(bytes)
   }
 
   begin (): void {
+    // A sign of life has gone before.
+    if (this.begun) return
     this.#response.writeHead(200, this.#headers({ 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }))
   }
 
   frame (bytes: Buffer): Promise<void> | undefined {
     return this.#response.write(bytes) ? undefined : this.#drained()
+  }
+
+  /** Between two events, for a caller that has heard nothing for long. Commits to nothing but to a stream: any target may answer yet. */
+  beat (sign = COMMENT): void {
+    this.begin()
+    this.#response.write(sign)
   }
 
   end (): void {

@@ -26,7 +26,7 @@ export async function plainRoutes (server: FastifyInstance, parts: CallRoutePart
     const errors = OPENAI_ERRORS
     server.post(path, { config: { scope: 'inference', errors }, onRequest: opening({ endpoint, errors }, parts) }, async (request, reply) => {
       const asking = { life, chat: bodyOf(request), claimedClass: claimedClass(request), headers: errors.headers, outlet: (inner: HttpOutlet) => inner }
-      await serve(parts.services, request, reply, asking)
+      await serve(parts, request, reply, asking)
     })
   }
 }

@@ -37,7 +37,7 @@ export async function responseRoutes (server: FastifyInstance, parts: ResponseRo
     const onEnd = (response: Record<string, unknown>) => {
       kept.keep({ tenant, previousId: asked.previousId, dataClass: request.call!.record.dataClass!, items, response })
     }
-    await serve(services, request, reply, {
+    await serve(parts, request, reply, {
       chat,
       claimedClass: classBehind(earlier, request),
       headers: () => warningHeaders([...asked.warnings, ...warnings]),

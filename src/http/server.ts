@@ -9,6 +9,7 @@ import type { Call } from '../pipeline/call.ts'
 import type { Scope } from '../store/store.ts'
 import type { Principal, Tenants } from '../tenants/tenants.ts'
 import { decisionHeaders } from './decision.ts'
+import { Heartbeats } from './heartbeats.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -30,7 +31,7 @@ export interface ServerParts {
 }
 
 /** Builds the listener without its routes. `draining` refuses new calls from then on. */
-export async function createServer ({ config, tenants, onFailure }: ServerParts): Promise<{ server: FastifyInstance, drain (): void }> {
+export async function createServer ({ config, tenants, onFailure }: ServerParts): Promise<{ server: FastifyInstance, heartbeats: Heartbeats, drain (): void }> {
   let draining = false
   const server = createListener({
     ...config.server,
@@ -63,7 +64,7 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
   server.addHook('onRequest', (_request, _reply, done) => {
     done(draining ? new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 }) : undefined)
   })
-  return { server, drain: () => { draining = true } }
+  return { server, heartbeats: new Heartbeats(config.server.heartbeatMs), drain: () => { draining = true } }
 }
 
 /** Before the body is read, so that a stranger cannot make the gateway buffer one. */

@@ -145,6 +145,9 @@ export class MessageStream {
       event('message_stop', {})
   }
 
+  /** Nothing of the beginning depends on who answers; clients expect it before all else. */
+  beat (): string { return this.#begin() || event('ping', {}) }
+
   failed (error: GatewayError): string {
     const { type, ...rest } = errorBody(error, this.#facts.id)
     return event(type, rest)
