@@ -4,6 +4,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { GatewayError } from '../errors.ts'
 import { checksumOf, pendingMigrations, type AppliedMigration, type Migration } from './migrations/migrations.ts'
 import { SQLITE_MIGRATIONS } from './migrations/sqlite.ts'
+import { batchStore } from './batches.ts'
+import { fileStore } from './files.ts'
 import { responseStore } from './responses.ts'
 import type { KeyRow, KeyStore, Scope, Store, UsageRow, UsageStore, UsageTotals } from './store.ts'
 
@@ -41,10 +43,13 @@ export function openSqlite (path: string, options: SqliteOptions = {}): Store {
     if (!db.isOpen) throw new Error('the store is closed')
     return work()
   })
+  const running = { run, inTransaction: <T>(work: () => T) => inTransaction(db, work) }
   return {
     keys: keyStore(db, run),
     usage: usageStore(db, run),
-    responses: responseStore(db, { run, inTransaction: work => inTransaction(db, work) }),
+    responses: responseStore(db, running),
+    files: fileStore(db, running),
+    batches: batchStore(db, running),
     async close () { if (db.isOpen) naming(path, 'cannot be closed', () => { db.close() }) }
   }
 }

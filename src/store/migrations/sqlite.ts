@@ -92,5 +92,79 @@ CREATE TABLE responses (
 CREATE INDEX responses_expires_at ON responses (expires_at);
 CREATE INDEX responses_tenant ON responses (tenant, created_at);
 `
+  },
+  {
+    id: 4,
+    name: 'files and batches',
+    // No two places say what is left to do: the lines of a batch are its queue, and they hold their answers until the output file does.
+    sql: `
+CREATE TABLE files (
+  id TEXT NOT NULL PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  purpose TEXT NOT NULL,
+  filename TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  data_class TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX files_tenant ON files (tenant, created_at, id);
+CREATE INDEX files_expires_at ON files (expires_at);
+
+CREATE TABLE batches (
+  id TEXT NOT NULL PRIMARY KEY,
+  tenant TEXT NOT NULL,
+  key_id TEXT NOT NULL,
+  endpoint TEXT NOT NULL,
+  input_file_id TEXT NOT NULL,
+  data_class TEXT NOT NULL,
+  metadata TEXT,
+  output_lasts_s INTEGER,
+  status TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  in_progress_at INTEGER,
+  finalizing_at INTEGER,
+  cancelling_at INTEGER,
+  ended_at INTEGER,
+  model TEXT,
+  errors TEXT,
+  output_file_id TEXT,
+  error_file_id TEXT,
+  total INTEGER NOT NULL DEFAULT 0,
+  completed INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0,
+  input_tokens INTEGER NOT NULL DEFAULT 0,
+  cached_input_tokens INTEGER NOT NULL DEFAULT 0,
+  output_tokens INTEGER NOT NULL DEFAULT 0,
+  reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+  owner TEXT,
+  lease_until INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX batches_tenant ON batches (tenant, created_at, id);
+CREATE INDEX batches_open ON batches (created_at, id) WHERE ended_at IS NULL;
+CREATE INDEX batches_input ON batches (input_file_id) WHERE ended_at IS NULL;
+
+CREATE TABLE batch_lines (
+  batch_id TEXT NOT NULL REFERENCES batches (id),
+  line INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  custom_id TEXT NOT NULL,
+  model TEXT NOT NULL,
+  byte_offset INTEGER NOT NULL,
+  byte_length INTEGER NOT NULL,
+  state TEXT NOT NULL DEFAULT 'pending',
+  tries INTEGER NOT NULL DEFAULT 0,
+  not_before INTEGER NOT NULL DEFAULT 0,
+  owner TEXT,
+  lease_until INTEGER NOT NULL DEFAULT 0,
+  answer TEXT,
+  PRIMARY KEY (batch_id, line)
+) STRICT;
+
+CREATE INDEX batch_lines_open ON batch_lines (batch_id, state, place);
+`
   }
 ]
