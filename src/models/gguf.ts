@@ -29,6 +29,10 @@ export interface GgufHead {
   readonly splits: number
   /** How vectors of tokens become one of a text, as llama.cpp numbers it; null when the file does not say, as of models that write. */
   readonly pooling: number | null
+  /** Made to score how well a document answers a query. */
+  readonly isRanker: boolean
+  /** False for what was made to embed or to rank: it looks at all of a text at once, or it is pooled and has no chat template. */
+  readonly writes: boolean
   /** Size of the file. */
   readonly fileBytes: number
   /** What one token of context costs in a KV cache of 16 bits, at most; null when the file does not say. */
@@ -45,6 +49,10 @@ const MAX_DIMENSIONS = 8
 const PIECE_BYTES = 256 * 1024
 /** Of one number in the KV cache. */
 const CACHE_BYTES = 2
+
+/** `LLAMA_POOLING_TYPE_NONE` and `LLAMA_POOLING_TYPE_RANK` of llama.h. */
+const POOL_NONE = 0
+const POOL_RANK = 4
 
 const STRING = 8
 const ARRAY = 9
@@ -172,10 +180,18 @@ class Facts {
       vocabularySize: shape.length,
       longestTokenBytes: shape.longestBytes,
       splits: this.number('split.count') || 1,
-      pooling: this.number(`${architecture}.pooling_type`),
+      ...this.#purpose(architecture),
       fileBytes,
       cacheBytesPerToken: this.#cacheBytesPerToken(architecture)
     }
+  }
+
+  #purpose (architecture: string): Pick<GgufHead, 'pooling' | 'isRanker' | 'writes'> {
+    const pooling = this.number(`${architecture}.pooling_type`)
+    const isRanker = pooling === POOL_RANK
+    const isCausal = this.#values.get(`${architecture}.attention.causal`) !== false
+    const isPooled = pooling !== null && pooling !== POOL_NONE
+    return { pooling, isRanker, writes: isCausal && !isRanker && (!isPooled || this.#chatTemplates().has('default')) }
   }
 
   /** Keys and values of every layer. Where layers differ, the file has a list: then each counts as if no heads shared a key. */

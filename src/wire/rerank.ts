@@ -13,6 +13,9 @@ export interface RerankRequest {
   /** Texts, or objects of which a text is a member. */
   readonly documents: ReadonlyArray<string | Members>
   readonly top_n?: number
+  readonly return_documents?: boolean
+  /** Cohere's: a longer document is cut off there. */
+  readonly max_tokens_per_doc?: number
   readonly [extra: string]: unknown
 }
 
@@ -26,6 +29,7 @@ const request = shape({
   documents: list(document, { of: 'strings or objects', most: MOST_DOCUMENTS }),
   top_n: integer(1, Number.MAX_SAFE_INTEGER),
   return_documents: boolean,
+  max_tokens_per_doc: integer(1, Number.MAX_SAFE_INTEGER),
   ...OPERATORS_OWN
 }, 'model', 'query', 'documents')
 

@@ -6,6 +6,7 @@ import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, SequenceEva
 import type { CompiledGrammar, Engine, Sampling, StepItem, StepResult } from './engine.ts'
 import { bytesOfPiece } from './bytes.ts'
 import { Embedder } from './embedder.ts'
+import { Ranker } from './ranker.ts'
 import type { Spell } from './logprobs.ts'
 import { ScoredAnswer, type NativeContext, type NativeSampler, type NativeSequence, type ScoredToken } from './scored.ts'
 import { seedAt } from './seed.ts'
@@ -22,6 +23,8 @@ export interface LlamaOptions {
   readonly threads: number
   /** Tokens in the vocabulary, as the file's head says. */
   readonly vocabularySize: number
+  /** False of what only embeds or ranks. */
+  readonly writes?: boolean
   /** The architecture, where the file does not say how embeddings are pooled: then they are means. */
   readonly meansOf?: string | undefined
   readonly signal: AbortSignal
@@ -32,7 +35,7 @@ export interface LlamaOptions {
 
 /** @throws Error in words for an operator: no binary, no such GPU, not enough memory, not a model */
 export async function loadLlama (options: LlamaOptions): Promise<LlamaEngine> {
-  const { path, gpu, slots, contextTokens, threads, meansOf, signal, onProgress } = options
+  const { path, gpu, slots, contextTokens, threads, meansOf, signal, onProgress, writes = true } = options
   const llama = await openLlama(options)
   if (gpu !== 'auto' && llama.gpu !== gpu) throw new Error(`gpu ${gpu} is not available here; ${llama.gpu === false ? 'only the CPU' : llama.gpu} is.`)
   const model = await llama.loadModel({
@@ -42,17 +45,21 @@ export async function loadLlama (options: LlamaOptions): Promise<LlamaEngine> {
     ...meansOf !== undefined && { metadataOverrides: { [meansOf]: { pooling_type: POOL_MEANS } } },
     ...llama.gpu === false ? {} : { gpuLayers: { fitContext: { contextSize: contextTokens * slots } } }
   })
+  const mostTokens = Math.min(contextTokens, model.trainContextSize)
   const context = await model.createContext({
-    contextSize: Math.min(contextTokens, model.trainContextSize),
+    contextSize: writes ? mostTokens : Math.min(UNUSED_TOKENS, mostTokens),
     sequences: slots,
-    batchSize: Math.max(options.batchTokens, slots),
+    batchSize: writes ? Math.max(options.batchTokens, slots) : slots,
     threads,
     createSignal: signal,
     // A smaller context than was asked for would be a silent change of what fits.
     failedCreationRemedy: false
   })
-  return new LlamaEngine(context, Math.min(contextTokens, model.trainContextSize), options.vocabularySize, threads)
+  return new LlamaEngine(context, mostTokens, options.vocabularySize, threads)
 }
+
+/** Of a context that nothing is ever computed in. */
+const UNUSED_TOKENS = 256
 
 /** `LLAMA_POOLING_TYPE_MEAN` of llama.h. */
 const POOL_MEANS = 1
@@ -151,6 +158,7 @@ export class LlamaEngine implements Engine, Vocabulary {
   readonly batchTokens: number
   readonly vocabularySize: number
   readonly embedder: Embedder
+  readonly ranker: Ranker
   /** False when trying it out has shown that it goes wrong. */
   canCopy = true
   /** Likewise. */
@@ -171,6 +179,7 @@ export class LlamaEngine implements Engine, Vocabulary {
     this.batchTokens = context.batchSize
     this.vocabularySize = vocabularySize
     this.embedder = new Embedder(context.model, { contextTokens, threads })
+    this.ranker = new Ranker(context.model, { contextTokens, threads })
     this.#letter = this.tokenize('a')
     const lane = (): Lane => seededByPlace({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, scored: null, said: [] })
     this.#lanes = Array.from({ length: this.slots }, lane)

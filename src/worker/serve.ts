@@ -8,6 +8,7 @@ import { answerCompletion } from './completion.ts'
 import { answerEmbeddings } from './embeddings.ts'
 import type { Model } from './load.ts'
 import { readContinuation } from './marks.ts'
+import { answerRerank } from './rerank.ts'
 import { detokenize, tokenize } from './tokens.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -50,6 +51,10 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
     ['POST /v1/embeddings', async (request, response) => {
       const signal = begin(response)
       sendJson(response, 200, await answerEmbeddings(model, await bodyOf(request), signal))
+    }],
+    ['POST /v1/rerank', async (request, response) => {
+      const signal = begin(response)
+      sendJson(response, 200, await answerRerank(model, await bodyOf(request), signal))
     }],
     // llama-server has them beside /v1.
     ...['', '/v1'].flatMap((prefix): [string, Handler][] => [

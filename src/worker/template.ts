@@ -82,7 +82,7 @@ export class ChatTemplate {
  * mark inside the dangerous word stays inside it, whatever the template does; and where there is no dangerous word,
  * which is nearly always, the prompt is tokenised in one piece, just as the model was trained.
  */
-class ControlTexts {
+export class ControlTexts {
   readonly #whole: RegExp | null
   readonly #longest: number
   /** The end of one content and the beginning of the next could make up a control text between them. */
@@ -152,7 +152,7 @@ function mapStrings (value: unknown, text: (text: string) => string, name: (name
 }
 
 /** Private-use characters, drawn anew for each prompt: no text can hold them on purpose, and none is refused for them. */
-function markNotIn (text: string): string {
+export function markNotIn (text: string): string {
   for (;;) {
     const mark = Array.from({ length: 4 }, () => String.fromCharCode(randomInt(0xE000, 0xF900))).join('')
     if (!text.includes(mark)) return mark

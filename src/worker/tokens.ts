@@ -1,17 +1,17 @@
 /** Answers /tokenize and /detokenize: what a text costs, and what tokens say. */
 import { validateDetokenize, validateTokenize } from '../wire/tokenize.ts'
-import type { Model } from './load.ts'
+import type { Reader } from './reader.ts'
 
 type Body = Record<string, unknown>
 
 /** @throws GatewayError `context_length_exceeded` for a text beyond any context, which is not counted for its own sake */
-export function tokenize (model: Model, body: Body): Body {
+export function tokenize (model: Reader, body: Body): Body {
   const { content, add_special: isPrompt, parse_special: hasControls } = validateTokenize(body)
   const tokens = model.promptTokens(content, { isPrompt: isPrompt ?? false, hasControls: hasControls ?? true, param: 'content' })
   return { tokens, count: tokens.length, max_model_len: model.contextTokens }
 }
 
-export function detokenize (model: Model, body: Body): Body {
+export function detokenize (model: Reader, body: Body): Body {
   const { tokens } = validateDetokenize(body)
   const content = model.textOf(model.inputTokens(tokens, 'tokens'))
   return { content, prompt: content }

@@ -1,0 +1,139 @@
+/** From texts and conversations to tokens and back, as one model reads them. Needs its vocabulary alone. */
+import { GatewayError } from '../errors.ts'
+import type { GgufHead } from '../models/gguf.ts'
+import { ChatTemplate, type Conversation, type Vocabulary } from './template.ts'
+import { optionalThought, thoughtBegunBy, type ThoughtMarker } from './thoughts.ts'
+import { wantsShortIds, withShortIds } from './tools/ids.ts'
+
+/** The vocabulary of a model, and how much of it fits. */
+export interface Lexicon extends Vocabulary {
+  readonly vocabularySize: number
+  /** Longest prompt plus answer. */
+  readonly contextTokens: number
+  /** What stands around the two sides of a gap to be filled, or null when the model was not trained to. */
+  readonly gapTokens: { readonly prefix: number, readonly suffix: number, readonly middle: number } | null
+  /** What looks like a control token stays text. */
+  tokenizePlain (text: string): number[]
+  /** The whole text, control tokens written out. */
+  spellOut (tokens: readonly number[]): string
+}
+
+export interface Prompt {
+  readonly tokens: readonly number[]
+  /** That the template has begun for the model, or null. */
+  readonly thought: ThoughtMarker | null
+  /** That the model may begin by itself, or null. */
+  readonly mayThink: ThoughtMarker | null
+}
+
+export class Reader {
+  readonly name: string
+  readonly #lexicon: Lexicon
+  readonly #head: GgufHead
+  readonly #template: ChatTemplate | null
+  readonly #wantsShortIds: boolean
+
+  /** @throws Error when the model writes and has no chat template, or one that is no Jinja */
+  constructor (name: string, lexicon: Lexicon, head: GgufHead) {
+    this.name = name
+    this.#lexicon = lexicon
+    this.#head = head
+    this.#template = head.writes ? new ChatTemplate(head.chatTemplates, lexicon) : null
+    this.#wantsShortIds = wantsShortIds(this.templateText)
+  }
+
+  get contextTokens (): number { return this.#lexicon.contextTokens }
+  get vocabularySize (): number { return this.#lexicon.vocabularySize }
+
+  /** Jinja source, or '' where there is none. */
+  protected get templateText (): string {
+    const { chatTemplates } = this.#head
+    return chatTemplates.get('tool_use') ?? chatTemplates.get('default') ?? ''
+  }
+
+  /**
+   * A piece of input as it is: text in which nothing becomes a control token, or tokens that the caller has made.
+   * @param param what to call it
+   * @throws GatewayError `context_length_exceeded` for a text that cannot fit, `invalid_value` for a token that is none
+   */
+  inputTokens (given: string | readonly number[], param: string): readonly number[] {
+    if (typeof given === 'string') {
+      this.#checkSize(given, param)
+      return this.#lexicon.tokenizePlain(given)
+    }
+    const wrong = given.findIndex(token => token >= this.vocabularySize)
+    if (wrong < 0) return given
+    throw new GatewayError('invalid_value', `${param}[${wrong}] is no token of ${this.name}, which has those from 0 to ${this.vocabularySize - 1}.`, { param: `${param}[${wrong}]` })
+  }
+
+  /**
+   * A text as the caller wrote it, without a chat template.
+   * @param isPrompt begins with the token that the model wants first. @param hasControls texts of control tokens become those
+   * @throws GatewayError `context_length_exceeded` for a text that cannot fit
+   */
+  promptTokens (text: string, { isPrompt, hasControls, param }: { isPrompt: boolean, hasControls: boolean, param: string }): readonly number[] {
+    this.#checkSize(text, param)
+    const tokens = hasControls ? this.#lexicon.tokenize(text) : this.#lexicon.tokenizePlain(text)
+    const { leadingToken } = this.#lexicon
+    return !isPrompt || leadingToken === null || tokens[0] === leadingToken ? tokens : [leadingToken, ...tokens]
+  }
+
+  /**
+   * A prompt without a chat template, with room for one token of answer at least. It is the caller's alone, so texts of
+   * control tokens in it become those.
+   * @param suffix what follows the gap that is to be filled
+   * @throws GatewayError `context_length_exceeded`, or `unsupported_value` when the model fills no gaps or does not write
+   */
+  rawPrompt (given: string | readonly number[], { param, suffix }: { param: string, suffix: string | null }): readonly number[] {
+    if (this.#template === null) throw this.#writesNothing()
+    const tokens = typeof given === 'string' ? this.promptTokens(given, { isPrompt: suffix === null, hasControls: true, param }) : this.inputTokens(given, param)
+    const whole = suffix === null ? tokens : this.#around(tokens, suffix)
+    if (whole.length === 0) throw new GatewayError('invalid_value', `${param} is empty, and ${this.name} has no token to begin with.`, { param })
+    if (whole.length >= this.contextTokens) throw this.#tooLong(String(whole.length), param)
+    return whole
+  }
+
+  #around (before: readonly number[], suffix: string): readonly number[] {
+    const gap = this.#lexicon.gapTokens
+    if (gap === null) throw new GatewayError('unsupported_value', `${this.name} was not trained to fill gaps; leave suffix out.`, { param: 'suffix' })
+    return [gap.prefix, ...before, gap.suffix, ...this.inputTokens(suffix, 'suffix'), gap.middle]
+  }
+
+  /** Control tokens in it are written out. */
+  textOf (tokens: readonly number[]): string { return this.#lexicon.spellOut(tokens) }
+
+  /** Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone. */
+  #checkSize (text: string, param: string): void {
+    const least = Math.ceil(Buffer.byteLength(text) / Math.max(1, this.#head.longestTokenBytes))
+    if (least > this.contextTokens) throw this.#tooLong(`at least ${least}`, param)
+  }
+
+  /**
+   * The prompt in tokens, with room for one token of answer at least. Nothing is ever cut off.
+   * @throws GatewayError `context_length_exceeded`, or `unsupported_value` when the model does not write
+   */
+  prompt (conversation: Conversation): Prompt {
+    const { messages } = conversation
+    const template = this.#template
+    if (template === null) throw this.#writesNothing()
+    const texts = template.render({ ...conversation, messages: this.#wantsShortIds ? withShortIds(messages) : messages })
+    // Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone.
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+    const least = Math.ceil(bytes / Math.max(1, this.#head.longestTokenBytes))
+    if (least >= this.contextTokens) throw this.#tooLong(`at least ${least}`)
+    const tokens = template.tokens(texts)
+    if (tokens.length >= this.contextTokens) throw this.#tooLong(String(tokens.length))
+    const end = texts.at(-1) ?? ''
+    return { tokens, thought: thoughtBegunBy(end), mayThink: optionalThought(end, this.templateText) }
+  }
+
+  #writesNothing (): GatewayError {
+    return new GatewayError('unsupported_value', `${this.name} ${this.#head.isRanker ? 'ranks documents' : 'makes embeddings'} and writes nothing.`, { param: 'model' })
+  }
+
+  #tooLong (tokens: string, param = 'messages'): GatewayError {
+    const most = this.contextTokens
+    return new GatewayError('context_length_exceeded',
+      `The ${param === 'messages' ? 'prompt' : param} has ${tokens} tokens; the context of ${this.name} holds ${most}, answer included. Send at most ${most - 1} tokens.`, { param })
+  }
+}
