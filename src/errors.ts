@@ -50,13 +50,15 @@ export const ERRORS = {
   backend_unavailable: { status: 503, type: 'server_error', outcome: 'upstream_error', fallback: true, reason: 'unhealthy', says: 'The backend has no running worker for the model.' },
   draining: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: false, reason: null, says: 'The gateway is shutting down and takes no new calls.' },
   state_unavailable: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: false, reason: null, says: 'Limits are kept in Redis, it does not answer, and limits.onStateLoss is refuse.' },
-  backend_timeout: { status: 504, type: 'server_error', outcome: 'timeout', fallback: true, reason: 'timeout', says: 'The backend did not connect, start, continue or finish in time.' }
+  backend_timeout: { status: 504, type: 'server_error', outcome: 'timeout', fallback: true, reason: 'timeout', says: 'The backend did not connect, start, continue or finish in time.' },
+  loop_detected: { status: 508, type: 'server_error', outcome: 'policy_denied', fallback: false, reason: null, says: 'The call came through more gateways like this one than server.maxHops allows: a backend probably leads back here.' }
 } as const satisfies Record<string, ErrorRow>
 
 interface ErrorRow { status: number, type: string, outcome: string, fallback: boolean, reason: string | null, says: string }
 
 export type ErrorCode = keyof typeof ERRORS
 export type Outcome = 'ok' | (typeof ERRORS)[ErrorCode]['outcome']
+  gateway_overloaded: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: false, reason: null, says: 'The event loop or the heap of the gateway is over its bound (server.shed); the body was not read.' },
 
 export interface ErrorOptions {
   /** Request field at fault, in OpenAI path form: `messages[2].content`. */

@@ -13,6 +13,7 @@ import type { GatewayError } from './errors.ts'
 import { createEgress } from './egress/dialer.ts'
 import type { Egress } from './egress/egress.ts'
 import { limitsOn } from './limits/leases.ts'
+import { Pressure, type PressureReason } from './listener/pressure.ts'
 import type { Services } from './pipeline/chat.ts'
 import { tryTargets } from './pipeline/dispatch.ts'
 import { explain } from './pipeline/explain.ts'
@@ -95,9 +96,10 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     dispatch: tryTargets(backends)
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
+  const pressure = opened.own(new Pressure(config.server.shed))
   const { createServer, callRoutes, plainRoutes, responseRoutes, modelsRoute, createAdminServer } = await listeners()
-  const { server, heartbeats, drain } = await createServer({ config, tenants, onFailure })
-  const records = opened.own(createBatch([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
+  const { server, heartbeats, drain } = await createServer({ config, tenants, pressure: () => pressure.reason, onShed: metrics.shed, onFailure })
+  const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(plainRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(responseRoutes, {
@@ -118,7 +120,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const admin = await createAdminServer({
     tenants,
     metrics,
-    ready: () => readiness(draining, pools, backends),
+    ready: () => readiness(draining ? 'draining' : pressure.reason, pools, backends),
     status: () => ({
       version: VERSION,
       revision,
@@ -134,6 +136,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     flushUsage: () => ledger.flush(),
     explain: question => explain(services, name => tenants.byName(name), question),
     recent: () => recent.records(),
+    failuresPerMinute: config.limits.failuresPerMinute,
     onFailure
   })
   opened.own(admin)
@@ -250,16 +253,18 @@ function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, pool
 /** A model that is loaded on demand need not be loaded. */
 const USABLE: ReadonlySet<string> = new Set(['ready', 'saturated', 'idle'])
 
-/** Ready for traffic: not shutting down, and something could answer. */
-function readiness (draining: boolean, pools: readonly Pool[], backends: ReadonlyMap<string, Backend>): { ready: boolean, checks: Record<string, string> } {
-  const checks: Record<string, string> = { gateway: draining ? 'draining' : 'ok' }
+interface Readiness { ready: boolean, checks: Record<string, string> }
+
+/** Ready for traffic: nothing is wrong with the gateway itself, and something could answer. */
+function readiness (wrong: 'draining' | PressureReason | null, pools: readonly Pool[], backends: ReadonlyMap<string, Backend>): Readiness {
+  const checks: Record<string, string> = { gateway: wrong === null || wrong === 'draining' ? wrong ?? 'ok' : `overloaded (${wrong})` }
   for (const pool of pools) {
     const loaded = pool.status().models.filter(({ workers }) => workers.some(({ state }) => state === 'ready')).length
     checks[pool.name] = `${loaded} of ${pool.status().models.length} models loaded`
   }
   const isUsable = (pool: Pool) => pool.status().models.some(({ model }) => USABLE.has(pool.availability(model).state))
   const usable = backends.size > pools.length || pools.some(isUsable)
-  return { ready: !draining && usable, checks }
+  return { ready: wrong === null && usable, checks }
 }
 
 function healthOf (config: Config, backends: ReadonlyMap<string, Backend>) {

@@ -20,7 +20,7 @@ const LAYERS = [
 /** Where a package may come in. Types are free; what is not listed is not allowed in src at all. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
   '@fastify/busboy': ['http/multipart.ts'],
-  '@fastify/rate-limit': ['http/server.ts'],
+  '@fastify/rate-limit': ['listener/flood.ts'],
   '@huggingface/jinja': ['worker/template.ts'],
   commander: ['main.ts'],
   fastify: ['listener/listener.ts'],

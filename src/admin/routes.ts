@@ -14,6 +14,10 @@ declare module 'fastify' {
     /** Who may use a route of the operator's listener: anyone who reaches it, or a key with the scope `admin`. */
     permission?: 'public' | 'admin'
   }
+  interface FastifyRequest {
+    /** Its key was found good. */
+    isOperator: boolean
+  }
 }
 
 export interface AdminParts {
@@ -29,6 +33,8 @@ export interface AdminParts {
   explain (query: ExplainQuery): unknown
   /** Newest first. */
   recent (): readonly CallRecord[]
+  /** Failures of strangers per address and minute; then 429. */
+  readonly failuresPerMinute: number
   /** Told of every failure that is the gateway's own. */
   readonly onFailure: (error: GatewayError, requestId: string) => void
 }
@@ -43,6 +49,7 @@ export async function adminRoutes (server: FastifyInstance, parts: AdminParts): 
 }
 
 function requirePermissions (server: FastifyInstance, tenants: Tenants): void {
+  server.decorateRequest('isOperator', false)
   server.addHook('onRoute', ({ method, url, config }) => {
     if (config?.permission === undefined) throw new TypeError(`${String(method)} ${url} declares no permission; expected public or admin.`)
   })
@@ -52,6 +59,7 @@ function requirePermissions (server: FastifyInstance, tenants: Tenants): void {
     if (request.is404 || request.routeOptions.config.permission === 'public') return
     const { scopes } = await tenants.authenticate(credentialOf(request.raw))
     if (!scopes.includes('admin')) throw new GatewayError('permission_denied', 'This key lacks the scope admin.')
+    request.isOperator = true
   })
 }
 

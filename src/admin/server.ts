@@ -1,5 +1,6 @@
 /** The operator's listener: what holds for every route of it. */
 import type { FastifyInstance } from 'fastify'
+import { floodCheck } from '../listener/flood.ts'
 import { createListener } from '../listener/listener.ts'
 import { adminRoutes, type AdminParts } from './routes.ts'
 
@@ -14,8 +15,10 @@ export async function createAdminServer (parts: AdminParts): Promise<FastifyInst
     maxHeaderBytes: 16_384,
     closes: 'all',
     hint: 'The API stands on another listener, under /v1.',
-    onFailure: parts.onFailure
+    onFailure: parts.onFailure,
+    onError: async (error, request) => request.isOperator || error.status >= 500 ? error : await checkFlood(error, request)
   })
+  const checkFlood = await floodCheck(server, parts.failuresPerMinute)
   await adminRoutes(server, parts)
   return server
 }

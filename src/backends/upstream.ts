@@ -31,8 +31,11 @@ export interface Ask {
   readonly translation?: Translation
 }
 
+/** Says how many gateways like this one a call has come through, so that one that runs in a circle is found out. */
+const HOPS = 'x-torchgate-hops'
+
 /** Set by the gateway or by HTTP itself. */
-const RESERVED_HEADERS = new Set(['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'transfer-encoding', 'upgrade', 'accept-encoding', 'expect'])
+const RESERVED_HEADERS = new Set(['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'transfer-encoding', 'upgrade', 'accept-encoding', 'expect', HOPS])
 
 export class Upstream {
   readonly name: string
@@ -41,7 +44,7 @@ export class Upstream {
   readonly #origin: string
   readonly #path: string
   readonly #query: string
-  /** Names and values by turns. */
+  /** Names and values by turns; the number of hops comes first. */
   readonly #headers: readonly string[]
   readonly #timeouts: UpstreamConfig['timeouts']
   readonly #secrets: readonly string[]
@@ -81,7 +84,7 @@ export class Upstream {
     }
   }
 
-  async ask ({ path, model, body, stream, choices, route, translation }: Ask, { signal, boundary, callId }: ChatOptions): Promise<Answer> {
+  async ask ({ path, model, body, stream, choices, route, translation }: Ask, { signal, boundary, callId, hops = 0 }: ChatOptions): Promise<Answer> {
     if (this.#isClosing) throw new GatewayError('draining', `${this.name} is shutting down and takes no calls.`)
     // As many may wait as may run: beyond that the next target is the better answer.
     if (this.#attempts.size >= 2 * this.#connections) {
@@ -92,7 +95,7 @@ export class Upstream {
       const answer = await exchange(dispatcher, {
         origin: this.#origin,
         path: this.#path + path + this.#query,
-        headers: [...this.#headers, 'x-client-request-id', callId],
+        headers: this.#headersFor(callId, hops),
         body
       }, {
         name: this.name,
@@ -114,6 +117,12 @@ export class Upstream {
     }
   }
 
+  #headersFor (callId: string, hops: number): string[] {
+    const headers = [...this.#headers, 'x-client-request-id', callId]
+    if (hops > 0) headers[1] = String(hops + 1)
+    return headers
+  }
+
   /** @param signal aborts when running calls are not waited for any longer */
   async close (signal?: AbortSignal): Promise<void> {
     this.#isClosing = true
@@ -122,7 +131,7 @@ export class Upstream {
 }
 
 function headersOf (config: UpstreamConfig, ofDialect: Readonly<Record<string, string>>): Record<string, string> {
-  const headers: Record<string, string> = { 'user-agent': 'torchgate' }
+  const headers: Record<string, string> = { [HOPS]: '1', 'user-agent': 'torchgate' }
   for (const [key, value] of Object.entries(config.headers)) {
     const name = key.toLowerCase()
     if (RESERVED_HEADERS.has(name)) throw new Error(`Backend ${config.name}: headers.${key}: set by the gateway itself, leave it out.`)

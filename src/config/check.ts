@@ -122,7 +122,7 @@ function checkLocality ({ baseUrl, locality }: UpstreamConfig, path: Path): Find
 }
 
 const SECRET_HEADERS = /^(proxy-)?authorization$|^cookie$|api-?key|token|secret/i
-const OWN_HEADERS = /^(host|connection|content-length|content-type|content-encoding|transfer-encoding|accept-encoding|te|trailer|upgrade|expect|keep-alive)$/i
+const OWN_HEADERS = /^(host|connection|content-length|content-type|content-encoding|transfer-encoding|accept-encoding|te|trailer|upgrade|expect|keep-alive|x-torchgate-hops)$/i
 
 function checkHeaders ({ headers }: UpstreamConfig, path: Path): Finding[] {
   return Object.keys(headers).flatMap(name => {

@@ -188,6 +188,11 @@ export const Config = Type.Object({
     maxConnections: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10_000, description: 'Open client connections at most.' }),
     drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
   }, 'The OpenAI-compatible API.'),
+    maxHops: Type.Integer({ minimum: 0, maximum: 16, default: 1, description: 'Gateways like this one that a call may have come through before it. One that runs in a circle is found out by it and refused.' }),
+    shed: Part({
+      eventLoopDelayMs: Milliseconds(1_000, 'The event loop ran this late.'),
+      heapPercent: Type.Integer({ minimum: 1, maximum: 100, default: 85, description: 'This much of the JavaScript heap is taken (`--max-old-space-size`).' })
+    }, 'Above either bound calls are refused before their body is read, with 503 and `Retry-After`, and `/readyz` says so. Ten looks a second.'),
   admin: Part({
     host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address of metrics, health and the admin API. Loopback unless you say otherwise. `ADMIN_HOST` overrides it.' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 9464, description: 'Its port; 0 takes a free one. `ADMIN_PORT` and `--admin-port` override it.' })

@@ -1,10 +1,11 @@
 /** The OpenAI-compatible listener: what holds for every route, before and around the routes themselves. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import rateLimit from '@fastify/rate-limit'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { credentialOf } from '../listener/headers.ts'
+import { floodCheck } from '../listener/flood.ts'
+import { credentialOf, hopsOf } from '../listener/headers.ts'
 import { createListener } from '../listener/listener.ts'
+import type { PressureReason } from '../listener/pressure.ts'
 import type { Call } from '../pipeline/call.ts'
 import type { Scope } from '../store/store.ts'
 import type { Principal, Tenants } from '../tenants/tenants.ts'
@@ -26,12 +27,22 @@ declare module 'fastify' {
 export interface ServerParts {
   readonly config: Pick<Config, 'server' | 'limits'>
   readonly tenants: Tenants
+  /** Why no further call can be taken now; null while there is no reason. */
+  readonly pressure: () => PressureReason | null
+  readonly onShed: (reason: PressureReason) => void
   /** Told of every failure that is the gateway's own. */
   readonly onFailure: (error: GatewayError, requestId: string) => void
 }
 
-/** Builds the listener without its routes. `draining` refuses new calls from then on. */
-export async function createServer ({ config, tenants, onFailure }: ServerParts): Promise<{ server: FastifyInstance, heartbeats: Heartbeats, drain (): void }> {
+export interface ApiServer {
+  readonly server: FastifyInstance
+  readonly heartbeats: Heartbeats
+  /** Refuses new calls from then on. */
+  drain (): void
+}
+
+/** Builds the listener without its routes. */
+export async function createServer ({ config, tenants, pressure, onShed, onFailure }: ServerParts): Promise<ApiServer> {
   let draining = false
   const server = createListener({
     ...config.server,
@@ -40,7 +51,7 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
     hint: 'The API stands under /v1.',
     onFailure,
     onError: async (error, request) => {
-      const shown = isStranger(request) && error.status < 500 ? await floodChecked(error, request, countFailure) : error
+      const shown = isStranger(request) && error.status < 500 ? await checkFlood(error, request) : error
       if (shown.code === 'too_many_failures' && request.call) request.call.record.limit = { scope: 'ip', resource: 'requests' }
       request.call?.end(shown)
       return shown
@@ -50,21 +61,33 @@ export async function createServer ({ config, tenants, onFailure }: ServerParts)
   server.decorateRequest('principal', null)
   server.decorateRequest('call', null)
   acceptJsonOnly(server)
-  await server.register(rateLimit, { global: false })
-  const countFailure = server.createRateLimit({ max: config.limits.failuresPerMinute, timeWindow: 60_000 })
+  const checkFlood = await floodCheck(server, config.limits.failuresPerMinute)
 
   server.addHook('onRoute', route => {
     const scope = route.config?.scope
     if (scope === undefined) throw new TypeError(`${String(route.method)} ${route.url} declares no scope.`)
     if (scope === 'public') return
-    const check = async (request: FastifyRequest) => { request.principal = await authenticate(tenants, request, scope) }
+    const check = async (request: FastifyRequest) => {
+      request.principal = await authenticate(tenants, request, scope)
+      const hops = hopsOf(request.raw, config.server.maxHops)
+      if (request.call !== null) request.call.hops = hops
+    }
     // After the route's own hooks, which open the call, and before the body is read.
     route.onRequest = [route.onRequest ?? [], check].flat()
   })
   server.addHook('onRequest', (_request, _reply, done) => {
-    done(draining ? new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 }) : undefined)
+    if (draining) { done(new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 })); return }
+    const reason = pressure()
+    if (reason === null) { done(); return }
+    onShed(reason)
+    done(new GatewayError('gateway_overloaded', SHED[reason], { retryAfterS: 1 }))
   })
   return { server, heartbeats: new Heartbeats(config.server.heartbeatMs), drain: () => { draining = true } }
+}
+
+const SHED: Readonly<Record<PressureReason, string>> = {
+  event_loop: 'The gateway is too busy to take another call (server.shed.eventLoopDelayMs).',
+  heap: 'The gateway has no memory for another call (server.shed.heapPercent).'
 }
 
 /** Before the body is read, so that a stranger cannot make the gateway buffer one. */
@@ -95,13 +118,4 @@ function unsupported (what: string): GatewayError {
 /** Nobody whose key was found good. Null, or not there at all where the path could not even be read. */
 function isStranger ({ principal }: FastifyRequest): boolean {
   return (principal ?? null) === null
-}
-
-type Counter = ReturnType<FastifyInstance['createRateLimit']>
-
-/** Strangers and scanners are counted by address; a caller with a good key never is. */
-async function floodChecked (error: GatewayError, request: FastifyRequest, count: Counter): Promise<GatewayError> {
-  const counted = await count(request)
-  if (counted.isAllowed || !counted.isExceeded) return error
-  return new GatewayError('too_many_failures', 'Too many failed requests from this address.', { retryAfterS: counted.ttlInSeconds })
 }

@@ -9,6 +9,22 @@ export function faultOfHost ({ rawHeaders, httpVersionMinor }: IncomingMessage):
   return new GatewayError('malformed_request', `Expected one Host header, got ${hosts}.`)
 }
 
+/** How many gateways like this one a call has come through: the number it came with, and one more where it goes on. */
+export const HOPS_HEADER = 'x-torchgate-hops'
+
+/**
+ * Zero where the header is missing.
+ * @throws GatewayError `loop_detected` beyond `most`, `invalid_value` for what is no number
+ */
+export function hopsOf ({ headers }: IncomingMessage, most: number): number {
+  const said = headers[HOPS_HEADER]
+  if (said === undefined) return 0
+  if (typeof said !== 'string' || !/^\d{1,4}$/.test(said)) throw new GatewayError('invalid_value', `${HOPS_HEADER}: expected a whole number.`, { param: HOPS_HEADER })
+  const hops = Number(said)
+  if (hops > most) throw new GatewayError('loop_detected', `The call came through ${hops} gateways, and server.maxHops is ${most}. A backend of one of them leads back here, or the chain is longer than meant.`)
+  return hops
+}
+
 /**
  * The key in `Authorization: Bearer`, or in `x-api-key` as Anthropic's clients send it; undefined or empty when there is none.
  * @throws GatewayError `invalid_api_key` for another scheme, for several headers of one kind and for two different keys

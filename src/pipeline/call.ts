@@ -16,6 +16,8 @@ export class Call {
   /** What was decided, in one line, and which target answers; null before. */
   why: string | null = null
   target: Candidate | null = null
+  /** Gateways like this one that it came through. */
+  hops = 0
   /** What has been counted so far, for a backend that gives no usage or a call that is cut off. */
   readonly counted = { input: 0, output: 0 }
   #lease: Lease | null = null

@@ -42,7 +42,7 @@ export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
       try {
         const backend = backends.get(target.backend)
         if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${target.backend}.`)
-        const answer = await ask(backend, target.model, { signal, boundary: plan.boundary, callId: call.id, isolation, workersLost, lost })
+        const answer = await ask(backend, target.model, { signal, boundary: plan.boundary, callId: call.id, hops: call.hops, isolation, workersLost, lost })
         attempt.firstTokenMs = call.elapsedMs
         return { target, answer }
       } catch (thrown) {

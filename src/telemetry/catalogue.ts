@@ -9,6 +9,7 @@
  */
 import { ERRORS, type Outcome } from '../errors.ts'
 import { LOCALITIES } from '../config/schema.ts'
+import { PRESSURES } from '../listener/pressure.ts'
 import { REJECTION_REASONS } from '../policy/decide.ts'
 import { ENDPOINTS } from '../usage/record.ts'
 
@@ -75,6 +76,7 @@ export const METRICS = {
   torchgate_target_up: { type: 'gauge', unit: '1', labels: { target: names }, sets: 200, help: '1 while the target can take calls, 0 while it is down.', otel: null },
   // Protection
   torchgate_rate_limit_rejections_total: { type: 'counter', unit: '1', labels: { tenant: names, scope: ['key', 'tenant', 'model', 'ip'], resource: ['requests', 'tokens', 'concurrency'] }, sets: 300, help: 'Calls refused by a limit, by the limit.', otel: null },
+  torchgate_shed_requests_total: { type: 'counter', unit: '1', labels: { reason: PRESSURES }, sets: 0, help: 'Requests refused because the gateway itself was over a bound; they are no calls yet.', otel: null },
   torchgate_admission_rejections_total: { type: 'counter', unit: '1', labels: { pool: names, reason: ['queue_full', 'queue_wait', 'queue_timeout', 'draining'] }, sets: 48, help: 'Calls that a pool turned away.', otel: null },
   // Local workers. `worker` is the place (w0, w1, ...) among those of the model, `model` its name inside the pool.
   torchgate_worker_up: { type: 'gauge', unit: '1', labels: { pool: names, worker: names, model: names }, sets: 128, help: '1 while the worker is ready.', otel: null },

@@ -3,6 +3,7 @@ import { Registry, collectDefaultMetrics, type Metric } from 'prom-client'
 import type { PoolObserver, PoolStatus } from '../backends/pool/status.ts'
 import type { Locality } from '../config/schema.ts'
 import { ERRORS, type ErrorCode } from '../errors.ts'
+import type { PressureReason } from '../listener/pressure.ts'
 import type { Attempt, CallRecord, Recorder } from '../usage/record.ts'
 import { MAX_NAMES, METRICS, OTHER, UNKNOWN, type LabelsOf, type MetricName, type MetricRow } from './catalogue.ts'
 import { LabelSets } from './sets.ts'
@@ -35,6 +36,8 @@ export interface Metrics {
   readonly observer: PoolObserver
   callStarted (): void
   callEnded (): void
+  /** A request was turned away by `server.shed`. */
+  shed (reason: PressureReason): void
   /** The shared state went away or came back. */
   stateChanged (up: boolean): void
   isDegraded (): boolean
@@ -56,6 +59,7 @@ export function createMetrics (facts: MetricFacts): Metrics {
     observer: observerOn(families),
     callStarted: () => { inFlight++ },
     callEnded: () => { inFlight-- },
+    shed: reason => { families.torchgate_shed_requests_total.at({ reason }).add(1) },
     stateChanged: up => { degraded = !up },
     isDegraded: () => degraded,
     inFlight: () => inFlight,

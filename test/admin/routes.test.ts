@@ -51,6 +51,7 @@ async function partsOf (t: Test) {
     flushUsage: async () => undefined,
     explain: query => ({ asked: query }),
     recent: recent.records,
+    failuresPerMinute: 1000,
     onFailure: error => { failures.push(error) }
   }
   return { parts, store, failures, adminKey: await keyFor('admin'), inferenceKey: await keyFor('inference') }
@@ -275,3 +276,20 @@ function rowOf (callId: string, startedAt: string): UsageRow {
     durationMs: 2
   }
 }
+
+test('a flood of strangers is stopped by its address; operators and probes go on', async t => {
+  const { call, inferenceKey } = await listening(t, { failuresPerMinute: 10 })
+  const statuses: number[] = []
+  for (const [path, key] of Array.from({ length: 8 }, () => [['/admin/v1/status', null], ['/nowhere', null], ['/admin/v1/status', inferenceKey]] as const).flat()) {
+    statuses.push((await call(path, { key })).status)
+  }
+  t.same(new Set(statuses.slice(0, 10)), new Set([401, 404, 403]))
+  t.same(new Set(statuses.slice(10)), new Set([429]))
+  const refused = await call('/admin/v1/status', { key: null })
+  t.match(refused.text, '"code":"too_many_failures"')
+  t.match(refused.headers.get('retry-after'), /^\d+$/)
+  t.equal((await call('/admin/v1/status')).status, 200)
+  t.equal((await call('/admin/v1/nowhere')).status, 429, 'before a route is known nobody has shown a key')
+  t.equal((await call('/livez', { key: null })).status, 200)
+  t.equal((await call('/metrics', { key: null })).status, 200)
+})

@@ -307,7 +307,7 @@ test('headers: none is dropped, none of the caller is passed on, and ids are our
   t.equal(answer!.status, 200)
   t.match(answer!.headers['x-request-id'], /^req_[0-9a-f]{24}$/)
   const { headers } = cloud.seen.requests.at(-1)!
-  t.same(Object.keys(headers).toSorted(), ['accept-encoding', 'connection', 'content-length', 'content-type', 'host', 'user-agent', 'x-client-request-id'])
+  t.same(Object.keys(headers).toSorted(), ['accept-encoding', 'connection', 'content-length', 'content-type', 'host', 'user-agent', 'x-client-request-id', 'x-torchgate-hops'])
   t.equal(headers['x-client-request-id'], answer!.headers['x-request-id'])
   t.notMatch(JSON.stringify(cloud.seen.requests), /evil|chosen-by-caller|10\.0\.0\.1/)
 })

@@ -15,7 +15,7 @@ const TYPES: Readonly<Record<number, string>> = {
 
 /** Anthropic's clients know 529 as "too busy now"; other 503s stay what they are. */
 export function errorStatus (error: GatewayError): number {
-  return error.code === 'backend_overloaded' ? OVERLOADED : error.status
+  return error.code === 'backend_overloaded' || error.code === 'gateway_overloaded' ? OVERLOADED : error.status
 }
 
 export interface MessagesError { type: 'error', error: { type: string, message: string }, request_id: string }
