@@ -8,8 +8,8 @@ export interface Running {
 }
 
 /**
- * The attempts of one backend that are not over. No Set: each time one grows, its old table keeps what it held from the
- * garbage collector, here a third of all calls until the next major collection.
+ * The attempts of one backend that are not over. No Set: each time one grows or shrinks, its old table keeps what it held
+ * from the garbage collector until the next major collection, and that is whole calls.
  */
 export class Attempts {
   readonly #running: Running[] = []

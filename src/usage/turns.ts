@@ -1,6 +1,6 @@
 import type { CallRecord, Recorder } from './record.ts'
 
-export interface Batch {
+export interface Turns {
   readonly record: Recorder
   /** Hands over what is left. Records that come later are handed over at once. */
   close (): void
@@ -8,9 +8,9 @@ export interface Batch {
 
 /**
  * Hands the records of one turn of the event loop to all readers together, when the answers have left: a caller does not
- * wait for them, and one reader at work on many records costs a third of many readers at work on one.
+ * wait for them, and each reader does all its work in one go.
  */
-export function createBatch (readers: readonly Recorder[]): Batch {
+export function createTurns (readers: readonly Recorder[]): Turns {
   let waiting: CallRecord[] = []
   let isClosed = false
   const handOver = (): void => {

@@ -1,6 +1,6 @@
 import { test } from 'tap'
 import { Call } from '../../src/pipeline/call.ts'
-import { createBatch } from '../../src/usage/batch.ts'
+import { createTurns } from '../../src/usage/turns.ts'
 import type { CallRecord } from '../../src/usage/record.ts'
 
 const recordOf = (id: string) => new Call(id, 'chat_completions', []).record
@@ -8,23 +8,23 @@ const recordOf = (id: string) => new Call(id, 'chat_completions', []).record
 test('every reader gets the records of one turn in their order, after that turn', async t => {
   const seen: string[] = []
   const reader = (name: string) => ({ id }: CallRecord) => { seen.push(`${name}${id}`) }
-  const batch = createBatch([reader('a'), reader('b')])
-  for (const id of ['1', '2']) batch.record(recordOf(id))
+  const turns = createTurns([reader('a'), reader('b')])
+  for (const id of ['1', '2']) turns.record(recordOf(id))
   t.same(seen, [], 'nobody waits for the readers')
   await new Promise(setImmediate)
   t.same(seen, ['a1', 'a2', 'b1', 'b2'])
-  batch.record(recordOf('3'))
+  turns.record(recordOf('3'))
   await new Promise(setImmediate)
   t.same(seen.slice(4), ['a3', 'b3'], 'and so in the next turn')
 })
 
 test('closing hands over what is left, and what comes later at once', async t => {
   const seen: string[] = []
-  const batch = createBatch([({ id }) => { seen.push(id) }])
-  batch.record(recordOf('1'))
-  batch.close()
+  const turns = createTurns([({ id }) => { seen.push(id) }])
+  turns.record(recordOf('1'))
+  turns.close()
   t.same(seen, ['1'])
-  batch.record(recordOf('2'))
+  turns.record(recordOf('2'))
   t.same(seen, ['1', '2'])
   await new Promise(setImmediate)
   t.same(seen, ['1', '2'], 'each once')
