@@ -48,6 +48,7 @@ export const ERRORS = {
   no_eligible_target: { status: 503, type: 'server_error', outcome: 'policy_denied', fallback: false, reason: null, says: 'Policy and health left no target for this call; x-torchgate-why says why.' },
   backend_overloaded: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: true, reason: 'overloaded', says: 'The queue of the local pool is full, or the wait in it was too long.' },
   backend_unavailable: { status: 503, type: 'server_error', outcome: 'upstream_error', fallback: true, reason: 'unhealthy', says: 'The backend has no running worker for the model.' },
+  gateway_overloaded: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: false, reason: null, says: 'The event loop or the heap of the gateway is over its bound (server.shed); the body was not read.' },
   draining: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: false, reason: null, says: 'The gateway is shutting down and takes no new calls.' },
   state_unavailable: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: false, reason: null, says: 'Limits are kept in Redis, it does not answer, and limits.onStateLoss is refuse.' },
   backend_timeout: { status: 504, type: 'server_error', outcome: 'timeout', fallback: true, reason: 'timeout', says: 'The backend did not connect, start, continue or finish in time.' },
@@ -58,7 +59,6 @@ interface ErrorRow { status: number, type: string, outcome: string, fallback: bo
 
 export type ErrorCode = keyof typeof ERRORS
 export type Outcome = 'ok' | (typeof ERRORS)[ErrorCode]['outcome']
-  gateway_overloaded: { status: 503, type: 'server_error', outcome: 'overloaded', fallback: false, reason: null, says: 'The event loop or the heap of the gateway is over its bound (server.shed); the body was not read.' },
 
 export interface ErrorOptions {
   /** Request field at fault, in OpenAI path form: `messages[2].content`. */

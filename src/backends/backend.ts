@@ -43,11 +43,11 @@ export interface ChatOptions {
   /** Farthest place this call may travel; the dialer checks it against the destination itself. */
   readonly boundary: Locality
   readonly callId: string
+  /** Gateways like this one that the call came through before this one; none if left out. */
+  readonly hops?: number
   /** Calls of different isolation domains (tenants) never share cached prompt state. */
   readonly isolation: string
   /** Local workers that ended while they had this call, at earlier targets: after two it is tried on no further one. */
-  /** Gateways like this one that the call came through before this one; none if left out. */
-  readonly hops?: number
   readonly workersLost?: number
   /** Told of a worker that ended while it had the call, when the call goes on at another one; after the first content, too. */
   readonly lost?: (error: GatewayError) => void
