@@ -9,7 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as wait } from 'node:timers/promises'
-import { measure, type Measured } from './load.ts'
+import { measure, measureOpen, type Measured } from './load.ts'
 import { openUpstream } from './upstream.ts'
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
@@ -26,14 +26,20 @@ const CASES = [
   { name: 'streams, 32 connections', stream: true, connections: 32 }
 ] as const
 
+/** Shares of what each contender can do at most. */
+const OPEN_SHARES = [0.1, 0.5, 0.8]
+const OPEN_CONNECTIONS = 128
+
 interface Contender { readonly pid: number, readonly port: number, readonly headers: string }
 interface Run extends Measured { readonly cpuUs: number }
 
 const folder = mkdtempSync(join(tmpdir(), 'torchgate-bench-'))
 const children: ChildProcess[] = []
+const most = new Map<string, { contender: Contender, body: string, perS: number }>()
 const upstream = await openUpstream()
 try {
   pinSelf()
+  keepAwake()
   const floor = await startFloor()
   const gateway = await startGateway()
   console.log(`${ROUNDS} rounds of ${SECONDS} s, contenders in turn; request 1 KB, answer 0.9 KB, stream 102 events in 23 KB. Medians.`)
@@ -51,6 +57,13 @@ try {
     const rounds: { floor: Run, gateway: Run }[] = []
     for (let round = 0; round < ROUNDS; round++) rounds.push({ floor: await run(floor), gateway: await run(gateway) })
     print(name, rounds)
+    if (connections > 1) for (const [who, contender] of [['floor', floor], ['gateway', gateway]] as const) most.set(`${name}, ${who}`, { contender, body, perS: median(rounds.map(round => round[who].perS)) })
+  }
+  console.log('\nwhen requests come by themselves, at a share of what each can do at most        p50/p99 ms')
+  for (const [name, { contender, body, perS }] of most) {
+    const seen: string[] = []
+    for (const share of OPEN_SHARES) seen.push(timesOf(share, await measureOpen({ ...contender, body, connections: OPEN_CONNECTIONS, seconds: SECONDS, perS: share * perS })))
+    console.log(`${name.padEnd(34)}${seen.join('   ')}`)
   }
   console.log(`gateway resident memory ${residentMiB()} MiB`)
 } finally {
@@ -77,6 +90,10 @@ function print (name: string, rounds: readonly { floor: Run, gateway: Run }[]): 
     times('gateway'),
     failures === 0 ? '' : `  ${failures} FAILED`
   ].join(''))
+}
+
+function timesOf (share: number, { p50Ms, p99Ms, failures }: Measured): string {
+  return `${share * 100} %: ${p50Ms.toFixed(2)}/${p99Ms.toFixed(2)}${failures === 0 ? '' : ` ${failures} FAILED`}`.padEnd(20)
 }
 
 function median (values: readonly number[]): number {
@@ -124,6 +141,16 @@ function start (args: string[], log?: string): ChildProcess {
 function pinSelf (): void {
   if (canPin) spawnSync('taskset', ['-a', '-p', '-c', '1', String(process.pid)])
   else console.log('Not pinned: one core, or no taskset. The ratios are noisier.')
+}
+
+/**
+ * Waking a core that sleeps costs the one who wakes it, more the less the load has to do: the slower contender would pay for
+ * being slower. So the load's core is kept awake, by what runs only while nothing else wants to.
+ */
+function keepAwake (): void {
+  if (!canPin || spawnSync('chrt', ['-i', '0', 'true']).status !== 0) { console.log('The core of the load sleeps between answers: no chrt. The slower contender looks slower than it is.'); return }
+  const untilAlone = `const parent = process.ppid; for (;;) { const until = Date.now() + 100; while (Date.now() < until); if (process.ppid !== parent) break }`
+  children.unshift(spawn('taskset', ['-c', '1', 'chrt', '-i', '0', process.execPath, '-e', untilAlone], { stdio: 'ignore' }))
 }
 
 async function firstLine (child: ChildProcess): Promise<string> {
