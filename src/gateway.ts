@@ -99,7 +99,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const pressure = opened.own(new Pressure(config.server.shed))
   const { createServer, callRoutes, plainRoutes, responseRoutes, modelsRoute, createAdminServer } = await listeners()
   const { server, heartbeats, drain } = await createServer({ config, tenants, pressure: () => pressure.reason, onShed: metrics.shed, onFailure })
-  const records = opened.own(createBatch([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
+  const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(plainRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(responseRoutes, {

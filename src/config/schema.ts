@@ -186,13 +186,13 @@ export const Config = Type.Object({
     writeStallMs: Milliseconds(60_000, 'A caller that reads nothing for this long is cut off.'),
     heartbeatMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 15_000, description: 'A stream that has said nothing for so long sends a sign of life: a comment, or `ping` on `/v1/messages`. 0 sends none.' }),
     maxConnections: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10_000, description: 'Open client connections at most.' }),
-    drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
-  }, 'The OpenAI-compatible API.'),
     maxHops: Type.Integer({ minimum: 0, maximum: 16, default: 1, description: 'Gateways like this one that a call may have come through before it. One that runs in a circle is found out by it and refused.' }),
     shed: Part({
       eventLoopDelayMs: Milliseconds(1_000, 'The event loop ran this late.'),
       heapPercent: Type.Integer({ minimum: 1, maximum: 100, default: 85, description: 'This much of the JavaScript heap is taken (`--max-old-space-size`).' })
     }, 'Above either bound calls are refused before their body is read, with 503 and `Retry-After`, and `/readyz` says so. Ten looks a second.'),
+    drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
+  }, 'The OpenAI-compatible API.'),
   admin: Part({
     host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address of metrics, health and the admin API. Loopback unless you say otherwise. `ADMIN_HOST` overrides it.' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 9464, description: 'Its port; 0 takes a free one. `ADMIN_PORT` and `--admin-port` override it.' })
