@@ -148,8 +148,11 @@ function pinSelf (): void {
  * being slower. So the load's core is kept awake, by what runs only while nothing else wants to.
  */
 function keepAwake (): void {
-  if (!canPin || spawnSync('chrt', ['-i', '0', 'true']).status !== 0) { console.log('The core of the load sleeps between answers: no chrt. The slower contender looks slower than it is.'); return }
-  const untilAlone = `const parent = process.ppid; for (;;) { const until = Date.now() + 100; while (Date.now() < until); if (process.ppid !== parent) break }`
+  if (!canPin || spawnSync('chrt', ['-i', '0', 'true']).status !== 0) {
+    console.log('The core of the load sleeps between answers: no chrt. The slower contender looks slower than it is.')
+    return
+  }
+  const untilAlone = 'const parent = process.ppid; for (;;) { const until = Date.now() + 100; while (Date.now() < until); if (process.ppid !== parent) break }'
   children.unshift(spawn('taskset', ['-c', '1', 'chrt', '-i', '0', process.execPath, '-e', untilAlone], { stdio: 'ignore' }))
 }
 
