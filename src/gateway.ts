@@ -12,6 +12,7 @@ import { resolveSecret } from './config/secrets.ts'
 import type { GatewayError } from './errors.ts'
 import { createEgress } from './egress/dialer.ts'
 import type { Egress } from './egress/egress.ts'
+import { Files } from './files/files.ts'
 import { limitsOn } from './limits/leases.ts'
 import { Pressure, type PressureReason } from './listener/pressure.ts'
 import type { Services } from './pipeline/chat.ts'
@@ -97,7 +98,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
   const pressure = opened.own(new Pressure(config.server.shed))
-  const { createServer, callRoutes, plainRoutes, responseRoutes, modelsRoute, createAdminServer } = await listeners()
+  const { createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, modelsRoute, createAdminServer } = await listeners()
   const { server, heartbeats, drain } = await createServer({ config, tenants, pressure: () => pressure.reason, onShed: metrics.shed, onFailure })
   const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
@@ -115,6 +116,13 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     }
   })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
+  const files = opened.own(new Files({
+    ...config.files,
+    store: store.files,
+    folder: join(config.dataDir, 'files'),
+    onError: error => log.logger.error({ err: error }, 'expired files could not be deleted')
+  }))
+  await server.register(fileRoutes, { files })
 
   let draining = false
   const admin = await createAdminServer({
@@ -165,9 +173,9 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
 
 /** Loaded while the workers start: on a small machine this takes as long as their models. */
 async function listeners () {
-  const [{ createServer }, { callRoutes }, { plainRoutes }, { responseRoutes }, { modelsRoute }, { createAdminServer }] =
-    await Promise.all([import('./http/server.ts'), import('./http/calls.ts'), import('./http/plain.ts'), import('./http/responses.ts'), import('./http/models.ts'), import('./admin/server.ts')])
-  return { createServer, callRoutes, plainRoutes, responseRoutes, modelsRoute, createAdminServer }
+  const [{ createServer }, { callRoutes }, { plainRoutes }, { forwardRoutes }, { responseRoutes }, { fileRoutes }, { modelsRoute }, { createAdminServer }] =
+    await Promise.all([import('./http/server.ts'), import('./http/calls.ts'), import('./http/plain.ts'), import('./http/forward.ts'), import('./http/responses.ts'), import('./http/files.ts'), import('./http/models.ts'), import('./admin/server.ts')])
+  return { createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, modelsRoute, createAdminServer }
 }
 
 /** What has been opened, in order; closed in the opposite one, each even when another fails. */

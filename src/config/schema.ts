@@ -171,6 +171,7 @@ export const TenantConfig = Type.Object({
   models: Type.Array(Pattern('^(?!$)[A-Za-z0-9._:/@-]{0,127}\\*?$', 'a public model name, with or without a `*` at its end', 'A name or a prefix and `*`.'), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
   storeResponses: Type.Optional(Type.Boolean({ description: 'Keep the responses of `/v1/responses`, with the prompts they answer, in the database of `dataDir`, so that `previous_response_id` works. Off if left out: then nothing of what is said is written there.' })),
   limits: LimitsConfig
+  storeFiles: Type.Optional(Type.Boolean({ description: 'Serve `/v1/files` and `/v1/batches`: keep what is uploaded, and what batches answer, in the folder `files` of `dataDir`, and the answers of a running batch in its database. Off if left out: then nothing of it is written there.' })),
 }, { additionalProperties: false })
 export type TenantConfig = Static<typeof TenantConfig>
 
@@ -217,6 +218,19 @@ export const Config = Type.Object({
     perTenant: Type.Integer({ minimum: 1, maximum: 10_000_000, default: 10_000, description: 'Responses kept of one tenant at most; then the oldest go.' })
   }, 'How long responses are kept, for tenants with `storeResponses`.'),
   policy: Part({
+  files: Part({
+    maxBytes: Type.Integer({ minimum: 1024, maximum: 549_755_813_888, default: 209_715_200, description: 'Largest file that can be uploaded.' }),
+    perTenantBytes: Type.Integer({ minimum: 1024, maximum: Number.MAX_SAFE_INTEGER, default: 10_737_418_240, description: 'Bytes that all files of one tenant take together; then uploads and new batches are refused. What a batch has begun to answer is written all the same.' }),
+    perTenant: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10_000, description: 'Files of one tenant at most; then uploads are refused.' }),
+    retentionHours: Type.Integer({ minimum: 1, maximum: 87_600, default: 720, description: 'A file is deleted this long after it was made, unless it was uploaded with an earlier `expires_after`; a batch, this long after it ended.' })
+  }, 'Uploaded files and the answers of batches, for tenants with `storeFiles`.'),
+  batches: Part({
+    parallel: Type.Integer({ minimum: 1, maximum: 1000, default: 4, description: 'Requests of batches answered at once, of all tenants together. In the queue of a local model they come after everything else.' }),
+    maxLines: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 50_000, description: 'Requests in one batch.' }),
+    perTenant: Type.Integer({ minimum: 1, maximum: 10_000, default: 100, description: 'Batches of one tenant that have not ended; then new ones are refused.' }),
+    tries: Type.Integer({ minimum: 1, maximum: 100, default: 3, description: 'How often a request is tried that a backend fails. Waiting for a limit, or for a backend that is down, is no try.' }),
+    leaseMs: Type.Integer({ minimum: 500, maximum: 3_600_000, default: 30_000, description: 'When a gateway was killed, what it was at is taken up after this long.' })
+  }, 'How batches run.'),
     boundaries: Part({
       public: boundaryOfClass('cloud'),
       internal: boundaryOfClass('cloud'),

@@ -36,12 +36,13 @@ function asked (db: DatabaseSync, { run, inTransaction }: Running): Asked {
     ORDER BY created_at DESC, id DESC LIMIT :most`)
   const cancel = db.prepare(`UPDATE batches SET status = 'cancelling', cancelling_at = ?
     WHERE id = ? AND tenant = ? AND status IN ('validating', 'in_progress')`)
-  const running = db.prepare(`SELECT * FROM batches WHERE ended_at IS NULL AND status = 'in_progress' AND expires_at > ? ORDER BY created_at, id LIMIT ?`)
+  const running = db.prepare("SELECT * FROM batches WHERE ended_at IS NULL AND status = 'in_progress' AND expires_at > ? ORDER BY created_at, id LIMIT ?")
   return {
     async insert (row, most) {
       return run('cannot add a batch', () => inTransaction(() => {
         if (Number(open.get(row.tenant)!['count']) >= most) return false
-        insert.run(row.id, row.tenant, row.keyId, row.endpoint, row.inputFileId, row.dataClass, row.metadata, row.outputLastsS, row.createdAt.getTime(), row.expiresAt.getTime())
+        insert.run(row.id, row.tenant, row.keyId, row.endpoint, row.inputFileId, row.dataClass, row.metadata, row.outputLastsS,
+          row.createdAt.getTime(), row.expiresAt.getTime())
         return true
       }))
     },

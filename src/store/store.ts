@@ -8,7 +8,10 @@ export interface Store {
   close (): Promise<void>
 }
 
-/** Responses that a tenant's policy lets callers keep. With the answers of a running batch the only rows that hold what was said. A tenant sees its own alone. */
+/**
+ * Responses that a tenant's policy lets callers keep. With the answers of a running batch the only rows that hold what was said.
+ * A tenant sees its own alone.
+ */
 export interface ResponseStore {
   /**
    * Of the tenant at most `most` are kept: the oldest go.
