@@ -115,7 +115,6 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
       onError: error => log.logger.error({ err: error }, 'kept responses could not be written or deleted')
     }
   })
-  await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
   const files = opened.own(new Files({
     ...config.files,
     store: store.files,
@@ -123,6 +122,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     onError: error => log.logger.error({ err: error }, 'expired files could not be deleted')
   }))
   await server.register(fileRoutes, { files })
+  await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
 
   let draining = false
   const admin = await createAdminServer({

@@ -170,8 +170,8 @@ export const TenantConfig = Type.Object({
   weight: Type.Optional(Type.Integer({ minimum: 1, maximum: 100, description: 'Share of the local slots when several tenants wait for them; 1 if left out.' })),
   models: Type.Array(Pattern('^(?!$)[A-Za-z0-9._:/@-]{0,127}\\*?$', 'a public model name, with or without a `*` at its end', 'A name or a prefix and `*`.'), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
   storeResponses: Type.Optional(Type.Boolean({ description: 'Keep the responses of `/v1/responses`, with the prompts they answer, in the database of `dataDir`, so that `previous_response_id` works. Off if left out: then nothing of what is said is written there.' })),
-  limits: LimitsConfig
   storeFiles: Type.Optional(Type.Boolean({ description: 'Serve `/v1/files` and `/v1/batches`: keep what is uploaded, and what batches answer, in the folder `files` of `dataDir`, and the answers of a running batch in its database. Off if left out: then nothing of it is written there.' })),
+  limits: LimitsConfig
 }, { additionalProperties: false })
 export type TenantConfig = Static<typeof TenantConfig>
 
@@ -217,7 +217,6 @@ export const Config = Type.Object({
     retentionHours: Type.Integer({ minimum: 1, maximum: 87_600, default: 720, description: 'A kept response is deleted, and overwritten, this long after it was made.' }),
     perTenant: Type.Integer({ minimum: 1, maximum: 10_000_000, default: 10_000, description: 'Responses kept of one tenant at most; then the oldest go.' })
   }, 'How long responses are kept, for tenants with `storeResponses`.'),
-  policy: Part({
   files: Part({
     maxBytes: Type.Integer({ minimum: 1024, maximum: 549_755_813_888, default: 209_715_200, description: 'Largest file that can be uploaded.' }),
     perTenantBytes: Type.Integer({ minimum: 1024, maximum: Number.MAX_SAFE_INTEGER, default: 10_737_418_240, description: 'Bytes that all files of one tenant take together; then uploads and new batches are refused. What a batch has begun to answer is written all the same.' }),
@@ -231,6 +230,7 @@ export const Config = Type.Object({
     tries: Type.Integer({ minimum: 1, maximum: 100, default: 3, description: 'How often a request is tried that a backend fails. Waiting for a limit, or for a backend that is down, is no try.' }),
     leaseMs: Type.Integer({ minimum: 500, maximum: 3_600_000, default: 30_000, description: 'When a gateway was killed, what it was at is taken up after this long.' })
   }, 'How batches run.'),
+  policy: Part({
     boundaries: Part({
       public: boundaryOfClass('cloud'),
       internal: boundaryOfClass('cloud'),
