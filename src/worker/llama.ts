@@ -1,16 +1,14 @@
-/** The only door to node-llama-cpp (3.22.1): loads a model, computes steps, knows its vocabulary. */
+/** The only door to node-llama-cpp (3.22.1): loads a model or its vocabulary, computes steps. */
 import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp'
 import type { CompiledGrammar, Engine, Sampling, StepItem, StepResult } from './engine.ts'
-import { bytesOfPiece } from './bytes.ts'
 import { Embedder } from './embedder.ts'
 import { Ranker } from './ranker.ts'
-import type { Spell } from './logprobs.ts'
 import { ScoredAnswer, type NativeContext, type NativeSampler, type NativeSequence, type ScoredToken } from './scored.ts'
 import { seedAt } from './seed.ts'
-import type { Vocabulary } from './template.ts'
+import { LlamaVocabulary, type VocabularyOptions } from './vocabulary.ts'
 
 export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false
 
@@ -61,10 +59,16 @@ export async function loadLlama (options: LlamaOptions): Promise<LlamaEngine> {
 /** Of a context that nothing is ever computed in. */
 const UNUSED_TOKENS = 256
 
+/** The vocabulary alone: the weights are not read, and nothing can be computed. @throws Error in words for an operator, or `signal.reason` */
+export async function loadVocabulary (options: VocabularyOptions & Pick<LlamaOptions, 'path' | 'signal' | 'log'>): Promise<LlamaVocabulary> {
+  const llama = await openLlama({ gpu: false, threads: 1, log: options.log })
+  return new LlamaVocabulary(await llama.loadModel({ modelPath: options.path, vocabOnly: true, loadSignal: options.signal }), options)
+}
+
 /** `LLAMA_POOLING_TYPE_MEAN` of llama.h. */
 const POOL_MEANS = 1
 
-async function openLlama ({ gpu, threads, log }: LlamaOptions): Promise<Llama> {
+async function openLlama ({ gpu, threads, log }: Pick<LlamaOptions, 'gpu' | 'threads' | 'log'>): Promise<Llama> {
   const logger = (_level: string, message: string): void => { log(message.trim()) }
   if (gpu === false || (gpu === 'auto' && !hasGpuDevice())) {
     const llama = await openCpuBinary({ maxThreads: threads, logger }, log)
@@ -126,17 +130,16 @@ interface LlamaFactory { _create (options: Record<string, unknown>): Promise<Lla
 const RAM_PADDING_BYTES = 512 * 1024 * 1024
 
 /** Internals of node-llama-cpp 3.22.1; its `LlamaGrammar`, `LlamaGrammarEvaluationState` and `LlamaSampler` are thin covers of these. */
-interface Native { readonly bindings: Bindings, readonly model: NativeModel, readonly context: NativeContext }
+interface Native { readonly bindings: Bindings, readonly model: object, readonly context: NativeContext }
 interface Bindings {
   AddonGrammar: new (gbnf: string, options: { addonExports: unknown, rootRuleName: string }) => NativeGrammar
-  AddonGrammarEvaluationState: new (model: NativeModel, grammar: NativeGrammar) => object
+  AddonGrammarEvaluationState: new (model: object, grammar: NativeGrammar) => object
   AddonSampler: {
-    new (model: NativeModel): NativeSampler
+    new (model: object): NativeSampler
     canBeNextTokenForGrammarEvaluationState (state: object, token: number): boolean
     acceptGrammarEvaluationStateToken (state: object, token: number): void
   }
 }
-interface NativeModel { getTokenString (token: number): string }
 interface NativeGrammar { isTextCompatible (text: string): boolean }
 
 interface LlamaGrammar extends CompiledGrammar { readonly native: NativeGrammar }
@@ -152,11 +155,9 @@ interface Lane {
   said: Token[]
 }
 
-export class LlamaEngine implements Engine, Vocabulary {
+export class LlamaEngine extends LlamaVocabulary implements Engine {
   readonly slots: number
-  readonly contextTokens: number
   readonly batchTokens: number
-  readonly vocabularySize: number
   readonly embedder: Embedder
   readonly ranker: Ranker
   /** False when trying it out has shown that it goes wrong. */
@@ -167,20 +168,16 @@ export class LlamaEngine implements Engine, Vocabulary {
   readonly #model: LlamaModel
   readonly #native: Native
   readonly #lanes: readonly Lane[]
-  /** Something whole to stand before a token. */
-  readonly #letter: readonly number[]
 
   constructor (context: LlamaContext, contextTokens: number, vocabularySize: number, threads: number) {
+    super(context.model, { contextTokens, vocabularySize })
     this.#context = context
     this.#model = context.model
     this.#native = nativeOf(context)
     this.slots = context.totalSequences
-    this.contextTokens = contextTokens
     this.batchTokens = context.batchSize
-    this.vocabularySize = vocabularySize
     this.embedder = new Embedder(context.model, { contextTokens, threads })
     this.ranker = new Ranker(context.model, { contextTokens, threads })
-    this.#letter = this.tokenize('a')
     const lane = (): Lane => seededByPlace({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, scored: null, said: [] })
     this.#lanes = Array.from({ length: this.slots }, lane)
   }
@@ -285,46 +282,6 @@ export class LlamaEngine implements Engine, Vocabulary {
   }
 
   isEnd (token: number): boolean { return this.#model.isEogToken(token as Token) }
-
-  get bosText (): string { return this.#model.tokens.bosString ?? '' }
-  get eosText (): string { return this.#model.tokens.eosString ?? '' }
-  /** The token to begin a prompt with, or null when the model wants none. */
-  get leadingToken (): number | null { return this.#model.tokens.shouldPrependBosToken ? this.#model.tokens.bos : null }
-
-  /** What stands around the two sides of a gap to be filled, or null when the model was not trained to. */
-  get gapTokens (): { readonly prefix: number, readonly suffix: number, readonly middle: number } | null {
-    const { prefix, suffix, middle } = this.#model.tokens.infill
-    return prefix === null || suffix === null || middle === null ? null : { prefix, suffix, middle }
-  }
-
-  /** Texts that `tokenize` turns into control tokens. */
-  controlTexts (): string[] {
-    const texts: string[] = []
-    for (let id = 0; id < this.vocabularySize; id++) {
-      const attributes = this.#model.getTokenAttributes(id as Token)
-      if (attributes.control || attributes.unknown) texts.push(this.#model.detokenize([id as Token], true))
-    }
-    return texts.filter(text => text !== '')
-  }
-
-  tokenize (text: string): number[] { return this.#model.tokenize(text, true) }
-
-  /** What looks like a control token stays text. */
-  tokenizePlain (text: string): number[] { return this.#model.tokenize(text, false) }
-
-  detokenize (tokens: readonly number[], before: readonly number[]): string {
-    return this.#model.detokenize(tokens as Token[], false, before as Token[])
-  }
-
-  /** The whole text, control tokens written out. */
-  spellOut (tokens: readonly number[]): string { return this.#model.detokenize(tokens as Token[], true) }
-
-  /** What a token adds to a text, not looking at the bytes before it; its own are exact also where they are no whole character. */
-  readonly spell: Spell = (token, isFirst) => {
-    const text = this.detokenize([token], isFirst ? [] : this.#letter)
-    const bytes = text.includes('\uFFFD') ? bytesOfPiece(this.#native.model.getTokenString(token)) : null
-    return { token: text, bytes: bytes ?? [...Buffer.from(text)] }
-  }
 }
 
 /** Internal of node-llama-cpp 3.22.1: resolved for every token, and a sampler whose seed has changed draws from the new one. */
@@ -340,7 +297,7 @@ function seededByPlace (lane: Lane): Lane {
 
 function nativeOf (context: LlamaContext): Native {
   const { _ctx: native } = context as unknown as { _ctx: NativeContext }
-  const { _model: model } = context.model as unknown as { _model: NativeModel }
+  const { _model: model } = context.model as unknown as { _model: object }
   const { _bindings: bindings } = context.model.llama as unknown as { _bindings: Bindings }
   return { bindings, model, context: native }
 }

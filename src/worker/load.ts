@@ -7,7 +7,7 @@ import { Batch } from './batch.ts'
 import { GREEDY, type CompiledGrammar } from './engine.ts'
 import { heldTo } from './held.ts'
 import type { Embedder } from './embedder.ts'
-import { loadLlama, type Gpu, type LlamaEngine } from './llama.ts'
+import { loadLlama, loadVocabulary, type Gpu, type LlamaEngine } from './llama.ts'
 import type { Spell } from './logprobs.ts'
 import { Pairs } from './pair.ts'
 import type { Ranker } from './ranker.ts'
@@ -208,6 +208,17 @@ export async function loadModel (options: ModelOptions, events: LoadEvents): Pro
   const model = new Model(options.name, engine, head, sha256)
   await model.tryOut(events.signal)
   return model
+}
+
+/**
+ * What the model makes of texts, without its weights. The digest is not checked: that would read all of the file, of which
+ * only the head is used.
+ * @throws Error in words for an operator, or `signal.reason`
+ */
+export async function loadReader ({ model: path, name, contextTokens }: ModelOptions, { signal, log }: LoadEvents): Promise<Reader> {
+  const head = readGguf(path)
+  const most = Math.min(contextTokens, head.contextTokens ?? Infinity)
+  return new Reader(name, await loadVocabulary({ path, contextTokens: most, vocabularySize: head.vocabularySize, signal, log }), head)
 }
 
 async function checkDigest ({ model: path, sha256: expected }: ModelOptions, { signal, onProgress }: LoadEvents): Promise<string> {

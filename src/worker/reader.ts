@@ -26,6 +26,7 @@ export interface Prompt {
   readonly mayThink: ThoughtMarker | null
 }
 
+/** What a model makes of what it is given. */
 export class Reader {
   readonly name: string
   readonly #lexicon: Lexicon
@@ -113,6 +114,18 @@ export class Reader {
    * @throws GatewayError `context_length_exceeded`, or `unsupported_value` when the model does not write
    */
   prompt (conversation: Conversation): Prompt {
+    const { tokens, end } = this.#read(conversation)
+    if (tokens.length >= this.contextTokens) throw this.#tooLong(String(tokens.length))
+    return { tokens, thought: thoughtBegunBy(end), mayThink: optionalThought(end, this.templateText) }
+  }
+
+  /**
+   * Tokens of the prompt, also where they are a few too many.
+   * @throws GatewayError as `prompt`, when they are too many by far
+   */
+  count (conversation: Conversation): number { return this.#read(conversation).tokens.length }
+
+  #read (conversation: Conversation): { readonly tokens: readonly number[], readonly end: string } {
     const { messages } = conversation
     const template = this.#template
     if (template === null) throw this.#writesNothing()
@@ -121,10 +134,7 @@ export class Reader {
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
     const least = Math.ceil(bytes / Math.max(1, this.#head.longestTokenBytes))
     if (least >= this.contextTokens) throw this.#tooLong(`at least ${least}`)
-    const tokens = template.tokens(texts)
-    if (tokens.length >= this.contextTokens) throw this.#tooLong(String(tokens.length))
-    const end = texts.at(-1) ?? ''
-    return { tokens, thought: thoughtBegunBy(end), mayThink: optionalThought(end, this.templateText) }
+    return { tokens: template.tokens(texts), end: texts.at(-1) ?? '' }
   }
 
   #writesNothing (): GatewayError {

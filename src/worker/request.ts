@@ -146,7 +146,8 @@ function readIncludeUsage (value: unknown, stream: boolean): boolean {
   return boolean(value, 'include_usage', 'stream_options.include_usage') ?? false
 }
 
-function readConversation (body: Body, tools: ToolUse | null): Conversation {
+/** What of a request the model reads. @throws GatewayError with `param` naming the member at fault */
+export function readConversation (body: Body, tools: ToolUse | null = readTools(body)): Conversation {
   const messages = list(body, 'messages') ?? missing('messages')
   if (messages.length === 0) throw invalid('messages', 'messages is empty; expected at least one message.')
   if (messages.length > MAX_MESSAGES) throw invalid('messages', `messages has ${messages.length} members; at most ${MAX_MESSAGES} are taken.`)

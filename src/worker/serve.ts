@@ -9,7 +9,8 @@ import { answerEmbeddings } from './embeddings.ts'
 import type { Model } from './load.ts'
 import { readContinuation } from './marks.ts'
 import { answerRerank } from './rerank.ts'
-import { detokenize, tokenize } from './tokens.ts'
+import type { Reader } from './reader.ts'
+import { count, detokenize, tokenize } from './tokens.ts'
 
 const MAX_BODY_BYTES = 16 * 1024 * 1024
 const MAX_DISCARDED_BYTES = 128 * 1024 * 1024
@@ -34,7 +35,7 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
     if (isDraining) throw new GatewayError('draining', 'This worker is stopping.', { retryAfterS: 1 })
     return AbortSignal.any([breakOff.signal, leaving(response)])
   }
-  const routes = new Map<string, Handler>([
+  const routes: [string, Handler][] = [
     ['POST /v1/chat/completions', async (request, response) => {
       const signal = begin(response)
       const marks = header(request, 'x-torchgate-marks')
@@ -56,25 +57,53 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
       const signal = begin(response)
       sendJson(response, 200, await answerRerank(model, await bodyOf(request), signal))
     }],
-    // llama-server has them beside /v1.
-    ...['', '/v1'].flatMap((prefix): [string, Handler][] => [
-      [`POST ${prefix}/tokenize`, async (request, response) => { sendJson(response, 200, tokenize(model, await bodyOf(request))) }],
-      [`POST ${prefix}/detokenize`, async (request, response) => { sendJson(response, 200, detokenize(model, await bodyOf(request))) }]
-    ]),
-    ['GET /v1/models', (_, response) => {
-      sendJson(response, 200, { object: 'list', data: [{ id: model.name, object: 'model', created: 0, owned_by: 'torchgate' }] })
-    }],
-    ['GET /health', (_, response) => { sendJson(response, isDraining ? 503 : 200, { status: isDraining ? 'draining' : 'ok' }) }],
     ['GET /slots', (_, response) => { sendJson(response, 200, model.batch.view()) }],
     ['GET /stats', (_, response) => { sendJson(response, 200, { queued: model.batch.queued, ...model.batch.stats }) }]
-  ])
+  ]
+  const stop = (): void => { isDraining = true }
+  return serviceOf([...routes, ...readingRoutes(model, () => isDraining)], { log, stop, breakOff })
+}
+
+/** A vocabulary on HTTP: what can be told of texts without computing anything. */
+export function serveReader (reader: Reader, log: (line: string) => void): Service {
+  let isDraining = false
+  const stop = (): void => { isDraining = true }
+  return serviceOf(readingRoutes(reader, () => isDraining), { log, stop, breakOff: new AbortController() })
+}
+
+function readingRoutes (reader: Reader, isDraining: () => boolean): [string, Handler][] {
+  return [
+    // llama-server has them beside /v1.
+    ...['', '/v1'].flatMap((prefix): [string, Handler][] => [
+      [`POST ${prefix}/tokenize`, async (request, response) => { sendJson(response, 200, tokenize(reader, await bodyOf(request))) }],
+      [`POST ${prefix}/detokenize`, async (request, response) => { sendJson(response, 200, detokenize(reader, await bodyOf(request))) }]
+    ]),
+    // Not for callers: the gateway counts for those of other dialects as well.
+    ['POST /v1/count', async (request, response) => { sendJson(response, 200, count(reader, await bodyOf(request))) }],
+    ['GET /v1/models', (_, response) => {
+      sendJson(response, 200, { object: 'list', data: [{ id: reader.name, object: 'model', created: 0, owned_by: 'torchgate' }] })
+    }],
+    ['GET /health', (_, response) => { sendJson(response, isDraining() ? 503 : 200, { status: isDraining() ? 'draining' : 'ok' }) }]
+  ]
+}
+
+interface Stopping {
+  readonly log: (line: string) => void
+  /** No more calls are taken. */
+  stop (): void
+  /** Ends those under way. */
+  readonly breakOff: AbortController
+}
+
+function serviceOf (handlers: readonly [string, Handler][], { log, stop, breakOff }: Stopping): Service {
+  const routes = new Map(handlers)
   const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
     void handle(routes, request, response, log)
   })
   return {
     server,
     async drain (signal) {
-      isDraining = true
+      stop()
       const closed = new Promise(resolve => { server.close(resolve) })
       // A connection that is kept alive would keep the server open after its last answer.
       const sweep = setInterval(() => { server.closeIdleConnections() }, SWEEP_MS)

@@ -1,6 +1,7 @@
-/** Answers /tokenize and /detokenize: what a text costs, and what tokens say. */
+/** Answers /tokenize and /detokenize, and counts prompts: what a text costs, and what tokens say. */
 import { validateDetokenize, validateTokenize } from '../wire/tokenize.ts'
 import type { Reader } from './reader.ts'
+import { readConversation } from './request.ts'
 
 type Body = Record<string, unknown>
 
@@ -15,4 +16,9 @@ export function detokenize (model: Reader, body: Body): Body {
   const { tokens } = validateDetokenize(body)
   const content = model.textOf(model.inputTokens(tokens, 'tokens'))
   return { content, prompt: content }
+}
+
+/** What a chat completion with this body would find its prompt to have, whatever it is to answer. */
+export function count (model: Reader, body: Body): Body {
+  return { count: model.count(readConversation(body)) }
 }
