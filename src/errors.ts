@@ -32,6 +32,7 @@ export const ERRORS = {
   file_not_found: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'No file of this id is kept for the tenant.' },
   batch_not_found: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The tenant has no batch of this id.' },
   model_not_found: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'No model of this name is configured.' },
+  not_served: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: true, reason: 'capability', says: 'No target of the model serves this route.' },
   unknown_route: { status: 404, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'No such route.' },
   method_not_allowed: { status: 405, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The route exists, but not for this method; the Allow header says for which.' },
   request_timeout: { status: 408, type: 'invalid_request_error', outcome: 'client_error', fallback: false, reason: null, says: 'The request did not arrive whole in time.' },

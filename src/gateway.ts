@@ -103,6 +103,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(plainRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
+  await server.register(forwardRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted, bodyLimitBytes: config.server.bodyLimitBytes, folder: config.dataDir })
   await server.register(responseRoutes, {
     services,
     heartbeats,

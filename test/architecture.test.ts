@@ -19,7 +19,7 @@ const LAYERS = [
 
 /** Where a package may come in. Types are free; what is not listed is not allowed in src at all. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
-  '@fastify/busboy': ['http/multipart.ts'],
+  '@fastify/busboy': ['http/multipart.ts', 'http/parts.ts'],
   '@fastify/rate-limit': ['listener/flood.ts'],
   '@huggingface/jinja': ['worker/template.ts'],
   commander: ['main.ts'],

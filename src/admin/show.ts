@@ -5,6 +5,7 @@ import type { TokenUsage } from '../wire/chat.ts'
 export function showCall (record: CallRecord) {
   return {
     id: record.id,
+    ...record.clientId !== undefined && { client_id: record.clientId },
     started_at: record.startedAt,
     endpoint: record.endpoint,
     tenant: record.tenant,
@@ -21,6 +22,7 @@ export function showCall (record: CallRecord) {
     duration_ms: record.durationMs,
     usage: record.usage === null ? null : showUsage(record.usage),
     usage_estimated: record.usageEstimated,
+    ...record.audioSeconds !== undefined && { audio_seconds: record.audioSeconds },
     outcome: record.outcome,
     error: record.errorCode,
     status: record.status,

@@ -4,6 +4,7 @@ import type { Answer, BodyAnswer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import type { CompletionRequest } from '../wire/completions.ts'
 import type { EmbeddingsRequest } from '../wire/embeddings.ts'
+import type { ForwardRequest } from '../wire/forward.ts'
 import type { RerankRequest } from '../wire/rerank.ts'
 import type { DetokenizeRequest, TokenizeRequest } from '../wire/tokenize.ts'
 
@@ -30,6 +31,8 @@ export interface Backend {
   embed? (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer>
   /** One attempt at a ranking, as `chat`. Left out where there is none. */
   rerank? (request: RerankRequest, options: ChatOptions): Promise<Answer>
+  /** One attempt at what is passed on as it is, as `chat`. Left out where nothing is. */
+  forward? (request: ForwardRequest, options: ChatOptions): Promise<Answer>
   /** A text in the model's own tokens. Left out where nobody knows them. */
   tokenize? (request: TokenizeRequest, options: ChatOptions): Promise<Answer>
   detokenize? (request: DetokenizeRequest, options: ChatOptions): Promise<Answer>

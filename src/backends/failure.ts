@@ -86,7 +86,7 @@ function codeOf (thrown: unknown): string {
   return thrown instanceof Error ? thrown.name : 'unknown error'
 }
 
-/** How the credential was refused. */
+/** How the credential was refused, or that model or route are not there. */
 export class Refused extends Error {
   readonly status: number
 
@@ -103,7 +103,7 @@ function failed (asked: Asked, status: number, error: WireError, retryS: number 
   if (status === 401 || status === 402 || status === 403 || blamesTheKey(error)) {
     return new GatewayError('backend_auth_failed', `${name} refused the credential of the gateway (${status}).`, { cause: new Refused(status) })
   }
-  if (status === 404) return new GatewayError('backend_invalid_answer', `${name} does not know the model or the route (404)${why}`)
+  if (status === 404) return new GatewayError('backend_invalid_answer', `${name} does not know the model or the route (404)${why}`, { cause: new Refused(404) })
   if (status === 408) return new GatewayError('backend_timeout', `${name} gave up waiting (408)${why}`)
   if (status === 429) return new GatewayError('backend_rate_limited', `${name} is rate limited (429)${why}`, retry)
   if (status >= 500) return new GatewayError('backend_failed', `${name} answered ${status}${why}`, retry)

@@ -1,4 +1,5 @@
 /** One attempt over HTTP: an answer asked of one server, as bytes. Shared by the local pool and by providers. */
+import type { Readable } from 'node:stream'
 import type { Dispatcher } from 'undici'
 import { GatewayError } from '../errors.ts'
 import type { Answer } from '../wire/answer.ts'
@@ -7,6 +8,7 @@ import { EventCutter, type Cutter } from '../wire/sse.ts'
 import type { Attempts, Running } from './attempts.ts'
 import { broken, refused, reported, reportedInStream, type Asked } from './failure.ts'
 import { Frames, type FrameSource } from './frames.ts'
+import { Passage } from './passage.ts'
 import { CHAT, type Route } from './routes.ts'
 
 export type { Dispatcher } from 'undici'
@@ -23,6 +25,8 @@ export interface ExchangeRequest {
   /** Names and values by turns. */
   readonly headers: string[]
   readonly body: string
+  /** Sent instead of `body`, which then holds what of it must not be quoted. */
+  readonly upload?: Readable
 }
 
 export interface ExchangeOptions {
@@ -98,7 +102,9 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
   #heardAt = this.#startedAt
   #hasBegun = false
   #controller: Dispatcher.DispatchController | null = null
-  #frames: Frames | null = null
+  #frames: Frames | Passage | null = null
+  /** Media type of an answer that passes as it is. */
+  #type: string | null = null
   #collected: Collected | null = null
   #timer: NodeJS.Timeout | undefined
   #isAnswered = false
@@ -120,11 +126,11 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
     if (signal.aborted) { this.#reject(cancelled(signal)); return }
     signal.addEventListener('abort', this.#onAbort, { once: true })
     attempts?.add(this)
-    const { origin, path, headers, body } = this.#request
+    const { origin, path, headers, body, upload } = this.#request
     this.#timer = setTimeout(this.#onTimer, Math.min(this.#firstMs, timeouts.idleMs, timeouts.totalMs))
     try {
       // The parser's own timeouts are off: they are coarse, and cannot tell content from a role.
-      dispatcher.dispatch({ origin, path, method: 'POST', headers, body, headersTimeout: 0, bodyTimeout: 0 }, this)
+      dispatcher.dispatch({ origin, path, method: 'POST', headers, body: upload ?? body, headersTimeout: 0, bodyTimeout: 0 }, this)
     } catch (error) {
       this.onResponseError(null, error)
     }
@@ -149,6 +155,7 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
     const type = text(headers['content-type'])
     const isEvents = /^text\/event-stream\b/i.test(type)
     if (encoding !== '' && encoding !== 'identity') this.#refuseAnswer(`compressed its answer (${encoding.slice(0, 20)}), which nobody asked for`)
+    else if (this.#options.route?.passes?.(type) === true) this.#pass(type, isEvents)
     else if (this.#options.stream && isEvents) this.#frames = new Frames(this, this.#options.translation?.cutter() ?? new EventCutter(this.name))
     else if (this.#options.stream) this.#collected = new Collected(MAX_REFUSAL_BYTES, body => { this.#notAStream(body, type) })
     else if (isEvents) this.#refuseAnswer('answered with a stream, which nobody asked for')
@@ -187,7 +194,7 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
 
   commit (): void {
     this.#isAnswered = true
-    if (this.#frames !== null) this.#resolve({ kind: 'stream', frames: this.#frames })
+    if (this.#frames !== null) this.#resolve({ kind: 'stream', frames: this.#frames, ...this.#type !== null && { type: this.#type } })
   }
 
   refuse (error: GatewayError): void {
@@ -250,6 +257,11 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
 
   #late (what: string): GatewayError {
     return new GatewayError('backend_timeout', `${this.name} ${what}.`)
+  }
+
+  #pass (type: string, isEvents: boolean): void {
+    this.#type = type
+    this.#frames = new Passage(this, isEvents)
   }
 
   #release (reason: GatewayError | null): void {

@@ -1,13 +1,16 @@
 /** Any server that speaks the OpenAI API: a provider, a vLLM, an SGLang, a llama-server. */
 import type { OpenAIBackendConfig } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
 import type { Answer, BodyAnswer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import type { CompletionRequest } from '../wire/completions.ts'
 import { inBase64, inputsOf, type EmbeddingsRequest } from '../wire/embeddings.ts'
+import type { ForwardRequest } from '../wire/forward.ts'
 import type { RerankRequest } from '../wire/rerank.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import { bodyOf, type Asking } from './http.ts'
-import { CHAT, COMPLETIONS, embeddingsRoute, RERANK, type Route } from './routes.ts'
+import { Refused } from './failure.ts'
+import { CHAT, COMPLETIONS, embeddingsRoute, forwardRoute, RERANK, type Route } from './routes.ts'
 import { Upstream, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
@@ -36,6 +39,14 @@ class OpenAIBackend implements Backend {
 
   rerank (request: RerankRequest, options: ChatOptions): Promise<Answer> { return this.#ask(RERANK, request, options) }
 
+  async forward ({ what, model, body, upload }: ForwardRequest, options: ChatOptions): Promise<Answer> {
+    const route = forwardRoute(what)
+    // Not as a stream: whether one comes is seen by its media type, for some models answer whole whatever they are asked.
+    const ask = { path: route.path, model, stream: false, choices: 1, route }
+    const sent = upload === undefined ? { body: JSON.stringify({ ...body, model }) } : { body: upload.text, upload: upload.open(model) }
+    return await this.#upstream.ask({ ...ask, ...sent }, options).catch((error: unknown) => { throw asNotServed(error) })
+  }
+
   async embed (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer> {
     const answer = await this.#ask(embeddingsRoute(inputsOf(request.input).length), request, options) as BodyAnswer
     const value = request.encoding_format === 'base64' ? inBase64(answer.value) : null
@@ -46,4 +57,10 @@ class OpenAIBackend implements Backend {
     const { model, stream, n } = request
     return this.#upstream.ask({ path: route.path, model, body: bodyOf(request), stream: stream === true, choices: n ?? 1, route }, options)
   }
+}
+
+/** A server that knows no such route, or no such model there; another one may. */
+function asNotServed (error: unknown): unknown {
+  const isUnknown = error instanceof GatewayError && error.cause instanceof Refused && error.cause.status === 404
+  return isUnknown ? new GatewayError('not_served', error.message, { param: 'model', cause: error.cause }) : error
 }

@@ -1,6 +1,7 @@
 /** What a server of the OpenAI API, and a local worker, answers: where, and what a whole answer must be. */
 import { isTextCompletion } from '../wire/completions.ts'
 import { isEmbeddings } from '../wire/embeddings.ts'
+import { FORWARDED, type Forwarded } from '../wire/forward.ts'
 import { isRanking } from '../wire/rerank.ts'
 import { isText, isTokens } from '../wire/tokenize.ts'
 
@@ -10,6 +11,8 @@ export interface Route {
   /** For messages: what the answer is called. */
   readonly answer: string
   isAnswer (value: unknown): boolean
+  /** Is this the media type, in lower case, of an answer that passes as it comes? */
+  passes? (type: string): boolean
 }
 
 export const CHAT: Route = { path: '/chat/completions', answer: 'chat completion', isAnswer: isCompletion }
@@ -25,6 +28,12 @@ export const RERANK: Route = { path: '/rerank', answer: 'ranking', isAnswer: isR
 /** @param inputs as many as there must be vectors */
 export function embeddingsRoute (inputs: number): Route {
   return { path: '/embeddings', answer: `list of ${inputs} ${inputs === 1 ? 'embedding' : 'embeddings'}`, isAnswer: value => isEmbeddings(value, inputs) }
+}
+
+/** Of what is passed on. JSON is read whole, to know that it is an answer and what it used; all else passes. */
+export function forwardRoute (what: Forwarded): Route {
+  const { path, answer, isAnswer, media } = FORWARDED[what]
+  return { path, answer, isAnswer, passes: type => media.test(type) }
 }
 
 function isCompletion (value: unknown): boolean {

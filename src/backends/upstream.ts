@@ -2,6 +2,7 @@
 import type { Locality, OpenAIBackendConfig } from '../config/schema.ts'
 import { GatewayError, toGatewayError } from '../errors.ts'
 import type { Answer } from '../wire/answer.ts'
+import type { Opened } from '../wire/upload.ts'
 import { Attempts } from './attempts.ts'
 import type { Availability, ChatOptions } from './backend.ts'
 import { HealthRecord } from './health.ts'
@@ -24,6 +25,8 @@ export interface Ask {
   /** The backend's own name of it. */
   readonly model: string
   readonly body: string
+  /** Sent instead of `body`, which then holds what of it must not be quoted. */
+  readonly upload?: Opened
   readonly stream: boolean
   readonly choices: number
   /** What the answer must be; a chat completion if left out. */
@@ -84,7 +87,7 @@ export class Upstream {
     }
   }
 
-  async ask ({ path, model, body, stream, choices, route, translation }: Ask, { signal, boundary, callId, hops = 0 }: ChatOptions): Promise<Answer> {
+  async ask ({ path, model, body, upload, stream, choices, route, translation }: Ask, { signal, boundary, callId, hops = 0 }: ChatOptions): Promise<Answer> {
     if (this.#isClosing) throw new GatewayError('draining', `${this.name} is shutting down and takes no calls.`)
     // As many may wait as may run: beyond that the next target is the better answer.
     if (this.#attempts.size >= 2 * this.#connections) {
@@ -95,8 +98,9 @@ export class Upstream {
       const answer = await exchange(dispatcher, {
         origin: this.#origin,
         path: this.#path + path + this.#query,
-        headers: this.#headersFor(callId, hops),
-        body
+        headers: upload === undefined ? this.#headersFor(callId, hops) : withForm(this.#headersFor(callId, hops), upload),
+        body,
+        ...upload !== undefined && { upload: upload.bytes }
       }, {
         name: this.name,
         timeouts: this.#timeouts,
@@ -128,6 +132,11 @@ export class Upstream {
     this.#isClosing = true
     await this.#attempts.drain(new GatewayError('draining', `${this.name} was shut down before the answer was complete.`), signal)
   }
+}
+
+function withForm (headers: string[], { type, length }: Opened): string[] {
+  headers[headers.indexOf('content-type') + 1] = type
+  return length === null ? headers : [...headers, 'content-length', String(length)]
 }
 
 function headersOf (config: UpstreamConfig, ofDialect: Readonly<Record<string, string>>): Record<string, string> {

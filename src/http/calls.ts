@@ -55,16 +55,21 @@ async function answer (dialect: Dialect, parts: CallRouteParts, request: Fastify
   await serve(parts, request, reply, { chat: chatBody, claimedClass: claimedClass(request), headers: dialect.errors.headers, outlet })
 }
 
-/**
- * Notes whose call it is, and parses what was sent.
- * @throws GatewayError
- */
-export function bodyOf (request: FastifyRequest): Record<string, unknown> {
+/** Notes whose call it is. */
+export function note (request: FastifyRequest): void {
   const { record, elapsedMs } = request.call!
   const principal = request.principal!
   record.tenant = principal.tenant.name
   record.keyId = principal.keyId
   record.receivedMs = elapsedMs
+}
+
+/**
+ * The same, and parses what was sent.
+ * @throws GatewayError
+ */
+export function bodyOf (request: FastifyRequest): Record<string, unknown> {
+  note(request)
   if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
   return parseBody(request.body as Buffer)
 }

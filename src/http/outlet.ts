@@ -9,12 +9,15 @@ import type { CallerOutlet } from './dialect.ts'
 /** A line that every reader of server-sent events skips. */
 const COMMENT = ': waiting\n\n'
 
+const EVENTS = 'text/event-stream; charset=utf-8'
+
 /** The answer of one call as HTTP. Written straight to the socket: the bytes are the backend's own. */
 export class HttpOutlet implements CallerOutlet {
   readonly #response: ServerResponse
   readonly #call: Call
   readonly #signal: AbortSignal
   readonly #dialectHeaders: (callId: string) => Readonly<Record<string, string>>
+  #isEvents = true
 
   /**
    * @param signal aborts when the caller has left, or was cut off because it takes nothing (listener/listener.ts)
@@ -40,10 +43,11 @@ export class HttpOutlet implements CallerOutlet {
     this.#response.end(bytes)
   }
 
-  begin (): void {
+  begin (type = EVENTS): void {
     // A sign of life has gone before.
     if (this.begun) return
-    this.#response.writeHead(200, this.#headers({ 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }))
+    this.#isEvents = type.startsWith('text/event-stream')
+    this.#response.writeHead(200, this.#headers({ 'content-type': type, 'cache-control': 'no-cache' }))
   }
 
   frame (bytes: Buffer): Promise<void> | undefined {
@@ -62,7 +66,9 @@ export class HttpOutlet implements CallerOutlet {
 
   /** The status is spent, so the failure goes into the stream, where the SDKs raise it; there is no [DONE] after it. */
   fail (error: GatewayError): void {
-    this.endWith(`data: ${JSON.stringify(error.toBody())}\n\n`)
+    // No words fit into sound; that its end is missing is what a caller can notice.
+    if (!this.#isEvents) this.#response.destroy()
+    else this.endWith(`data: ${JSON.stringify(error.toBody())}\n\n`)
   }
 
   /** The last words of a stream that broke off. */

@@ -3,7 +3,7 @@ import type { ChatRequest } from '../wire/chat.ts'
 /** English prose has about four bytes a token; other scripts have more bytes per character and more tokens too. */
 const BYTES_PER_TOKEN = 4
 /** A picture, a recording or a file, however large: providers charge by what is seen in it, not by its bytes. */
-const MEDIA_TOKENS = 1_000
+export const MEDIA_TOKENS = 1_000
 /** Members of a content part that stand for media, and where in them the bytes or the link are. */
 const MEDIA = new Map([['image_url', 'url'], ['input_audio', 'data'], ['file', 'file_data']])
 

@@ -17,6 +17,8 @@ export interface Order {
   /** Whose prompt state may be shared: the tenant's name. */
   readonly isolation: string
   readonly signal: AbortSignal
+  /** False once what was sent cannot be sent again. */
+  readonly canRepeat?: () => boolean
 }
 
 export type Dispatch = (order: Order) => Promise<Dispatched>
@@ -26,7 +28,7 @@ export type Dispatch = (order: Order) => Promise<Dispatched>
  * unseen by the caller; after it a failure is the caller's to see.
  */
 export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
-  return async ({ call, ask, plan, isolation, signal }) => {
+  return async ({ call, ask, plan, isolation, signal, canRepeat }) => {
     let last: GatewayError | null = null
     let workersLost = 0
     for (const target of plan.targets) {
@@ -49,7 +51,7 @@ export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
         last = signal.aborted ? clientClosed() : toGatewayError(thrown)
         close(attempt, last, call)
         if (last.code === 'worker_crashed') workersLost++
-        if (!last.fallback) throw last
+        if (!last.fallback || canRepeat?.() === false) throw last
       }
     }
     throw exhausted(last, call)

@@ -1,10 +1,11 @@
 import type { Answer, BodyAnswer, StreamAnswer } from '../wire/answer.ts'
+import { UsageTap } from '../wire/media-usage.ts'
 import { countDeltas, takeUsage } from '../wire/observe.ts'
 import type { Call } from './call.ts'
 import type { Kind, Outlet } from './serve.ts'
 
 export interface MeterOptions {
-  readonly kind: Pick<Kind<never>, 'usageOf' | 'roughOutput'>
+  readonly kind: Pick<Kind<never>, 'usageOf' | 'audioSecondsOf' | 'roughOutput'>
   /** The caller asked for the event that tells the usage. */
   readonly usageChunk: boolean
 }
@@ -15,12 +16,13 @@ export interface MeterOptions {
  */
 export async function metered (answer: Answer, call: Call, options: MeterOptions, outlet: Outlet): Promise<void> {
   if (answer.kind === 'body') whole(answer, call, options.kind, outlet)
-  else await streamed(answer, call, options, outlet)
+  else if (answer.type === undefined) await streamed(answer, call, options, outlet)
+  else await passed(answer.frames, answer.type, call, options.kind, outlet)
 }
 
 function whole ({ bytes, value }: BodyAnswer, call: Call, kind: MeterOptions['kind'], outlet: Outlet): void {
   call.record.firstTokenMs = call.elapsedMs
-  call.record.usage = kind.usageOf(value)
+  account(value, call, kind)
   if (call.record.usage === null) call.estimate(kind.roughOutput(value))
   outlet.body(bytes, value)
 }
@@ -40,6 +42,30 @@ async function streamed ({ frames }: StreamAnswer, call: Call, { usageChunk }: M
     else for (const piece of taken.rest) await outlet.frame(piece)
   }
   outlet.end()
+}
+
+/** What is no chat passes as it is. Only events say what they used; where nobody does, the estimate stands. */
+async function passed (frames: AsyncIterable<Buffer>, type: string, call: Call, kind: MeterOptions['kind'], outlet: Outlet): Promise<void> {
+  const { record } = call
+  const tap = type.startsWith('text/event-stream') ? new UsageTap() : null
+  record.stream ||= tap !== null
+  for await (const bytes of frames) {
+    if (record.firstTokenMs === null) {
+      record.firstTokenMs = call.elapsedMs
+      outlet.begin(type)
+    }
+    tap?.push(bytes)
+    if (tap !== null && tap.found !== null) account(tap.found, call, kind)
+    await outlet.frame(bytes)
+  }
+  if (record.usage === null) call.estimate(0)
+  outlet.end()
+}
+
+function account (value: unknown, { record }: Call, kind: MeterOptions['kind']): void {
+  record.usage = kind.usageOf(value)
+  const seconds = kind.audioSecondsOf?.(value) ?? null
+  if (seconds !== null) record.audioSeconds = seconds
 }
 
 const CHARACTERS_PER_TOKEN = 4

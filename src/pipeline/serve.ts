@@ -13,7 +13,7 @@ import type { TokenUsage } from '../wire/chat.ts'
 import type { Call } from './call.ts'
 import { clientClosed, type Ask, type Dispatch } from './dispatch.ts'
 import { metered } from './meter.ts'
-import { candidatesOf, routeOf, type Catalogue } from './targets.ts'
+import { candidatesOf, routeOf, type Catalogue, type Need } from './targets.ts'
 
 export interface Services extends Catalogue {
   readonly config: Pick<Config, 'policy' | 'limits'>
@@ -35,7 +35,8 @@ export interface Inbound {
 export interface Outlet {
   /** `completion` is what `bytes` say. */
   body (bytes: Buffer, completion: unknown): void
-  begin (): void
+  /** @param type media type of what is no stream of chunks */
+  begin (type?: string): void
   frame (bytes: Buffer): Promise<void> | undefined
   end (): void
 }
@@ -47,16 +48,25 @@ export interface ModelRequest {
   readonly stream_options?: { readonly include_usage?: boolean | undefined } | null | undefined
 }
 
+/** `media`: pictures, recordings and files in it. */
+export interface Estimate { readonly input: number, readonly output: number, readonly media?: number }
+
 /** What is special about the calls of one kind. */
 export interface Kind<R extends ModelRequest> {
   /** @throws GatewayError that names the parameter at fault */
   validate (body: Record<string, unknown>): R
   /** Tokens to reserve before anybody has counted them. */
-  estimate (request: R, assumedOutput: number): { input: number, output: number }
+  estimate (request: R, assumedOutput: number): Estimate
+  /** What not every target can do; null where any can. */
+  needs? (request: R, estimate: Estimate): Need | null
+  /** May the request be sent to another target? Any may if left out. */
+  canRepeat? (request: R): boolean
   /** One attempt. `request.model` is the backend's own name. */
   ask (backend: Backend, request: R, options: ChatOptions): Promise<Answer>
   /** What a whole answer says of its usage; null when it says nothing. */
   usageOf (answer: unknown): TokenUsage | null
+  /** Seconds of audio that a whole answer says were charged for. */
+  audioSecondsOf? (answer: unknown): number | null
   /** Tokens of a whole answer that says nothing. */
   roughOutput (answer: unknown): number
 }
@@ -79,11 +89,14 @@ export async function serve<R extends ModelRequest> (kind: Kind<R>, services: Se
     call.hold(await services.limits.admit({ tenant: tenant.name, limits: tenant.limits }, { callId: call.id, tokens: tokens.input + tokens.output }))
     const dataClass = record.dataClass = classOf(tenant.class, inbound.claimedClass)
     const boundary = record.boundary = boundaryOf(tenant.boundary, dataClass, services.config.policy.boundaries)
-    const plan = decide({ dataClass, boundary, order: route.model.order, candidates: candidatesOf(route, services.backends) })
+    const need = kind.needs?.(request, tokens) ?? null
+    const candidates = candidatesOf(route, services.backends, need?.isMet)
+    const plan = decide({ dataClass, boundary, order: route.model.order, candidates })
     note(plan, call)
-    if (plan.targets.length === 0) throw noTarget(plan)
+    if (plan.targets.length === 0) throw noTarget(plan, need?.unmet(route.model.name))
     const ask: Ask = (backend, model, options) => kind.ask(backend, { ...request, model }, options)
-    const { target, answer } = await services.dispatch({ call, ask, plan, isolation: tenant.name, signal: inbound.signal })
+    const canRepeat = kind.canRepeat && (() => kind.canRepeat!(request))
+    const { target, answer } = await services.dispatch({ call, ask, plan, isolation: tenant.name, signal: inbound.signal, ...canRepeat && { canRepeat } })
     call.target = target
     await metered(answer, call, { kind, usageChunk: request.stream_options?.include_usage === true }, outlet)
     if (inbound.signal.aborted) throw clientClosed()
@@ -104,12 +117,16 @@ function note (plan: Plan, call: Call): void {
 }
 
 /** Capacity and health come back by themselves, so the caller is told when to ask again; what policy forbids stays forbidden. */
-function noTarget (plan: Plan): GatewayError {
+function noTarget (plan: Plan, unmet: GatewayError | undefined): GatewayError {
   const reasons = new Set(plan.rejected.map(({ reason }) => reason))
+  // What only others can do is told as that; where some could but may not, or may later, the call is not to blame.
+  if (reasons.has('capability') && reasons.size === 1 && unmet !== undefined) return unmet
   if (reasons.has('no_capacity')) return new GatewayError('backend_overloaded', 'Every permitted target is at capacity.', { retryAfterS: 1 })
   if (reasons.has('data_class')) return new GatewayError('no_eligible_target', `No permitted target can take this call (${why(plan)}).`)
-  const code = reasons.size > 1 ? 'backend_unavailable' : DOWN[plan.rejected[0]!.reason] ?? 'backend_unavailable'
-  const retryAfterS = Math.min(...plan.rejected.map(({ candidate }) => candidate.retryAfterS ?? ASK_AGAIN_S))
+  const able = plan.rejected.filter(({ reason }) => reason !== 'capability')
+  const isOneReason = able.every(({ reason }) => reason === able[0]!.reason)
+  const code = isOneReason ? DOWN[able[0]!.reason] ?? 'backend_unavailable' : 'backend_unavailable'
+  const retryAfterS = Math.min(...able.map(({ candidate }) => candidate.retryAfterS ?? ASK_AGAIN_S))
   return new GatewayError(code, `Every target of the model is down (${why(plan)}).`, { retryAfterS })
 }
 

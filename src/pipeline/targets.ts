@@ -1,5 +1,5 @@
 import type { Backend } from '../backends/backend.ts'
-import type { TenantConfig } from '../config/schema.ts'
+import type { TargetConfig, TenantConfig } from '../config/schema.ts'
 import type { ModelRoute, ModelRoutes } from '../config/resolve.ts'
 import { GatewayError } from '../errors.ts'
 import type { Candidate } from '../policy/decide.ts'
@@ -30,8 +30,15 @@ function shown (model: string): string {
   return printable.length > 64 ? `${printable.slice(0, 64)}...` : printable
 }
 
+/** What a call needs that not every target can do. */
+export interface Need {
+  isMet (backend: Backend, target: TargetConfig): boolean
+  /** What the caller is told where no target can. */
+  unmet (model: string): GatewayError
+}
+
 /** What could answer, with each backend's health as of now. */
-export function candidatesOf (route: ModelRoute, backends: ReadonlyMap<string, Pick<Backend, 'locality' | 'availability'>>): Candidate[] {
+export function candidatesOf<B extends Pick<Backend, 'locality' | 'availability'>> (route: ModelRoute, backends: ReadonlyMap<string, B>, canServe?: (backend: B, target: TargetConfig) => boolean): Candidate[] {
   return route.targets.map(({ backend: name, model }, index) => {
     const backend = backends.get(name)
     if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${name}.`)
@@ -40,7 +47,8 @@ export function candidatesOf (route: ModelRoute, backends: ReadonlyMap<string, P
     return {
       target: `${name}/${model}`, label, backend: name, model, locality: backend.locality, state,
       ...reason !== undefined && reason !== 'failing' && { whyDown: reason },
-      ...retryAfterS !== undefined && { retryAfterS }
+      ...retryAfterS !== undefined && { retryAfterS },
+      ...canServe?.(backend, route.model.targets[index]!) === false && { isUnable: true }
     }
   })
 }

@@ -17,6 +17,8 @@ export interface Candidate {
   readonly whyDown?: 'rate_limited' | 'key_refused'
   /** When one that is down is asked again. */
   readonly retryAfterS?: number
+  /** The call needs what it cannot do. */
+  readonly isUnable?: boolean
 }
 
 export interface Facts {
@@ -40,7 +42,7 @@ export interface Plan {
 export interface Rejection { readonly candidate: Candidate, readonly reason: RejectionReason }
 
 /** Values of the `reason` label of torchgate_routing_exclusions_total. */
-export const REJECTION_REASONS = ['data_class', 'unhealthy', 'no_capacity', 'rate_limited', 'key_refused'] as const
+export const REJECTION_REASONS = ['data_class', 'capability', 'unhealthy', 'no_capacity', 'rate_limited', 'key_refused'] as const
 export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /**
@@ -62,6 +64,7 @@ export function decide (facts: Facts): Plan {
 
 function refusal (candidate: Candidate, boundary: Locality): RejectionReason | null {
   if (!isWithin(boundary, candidate.locality)) return 'data_class'
+  if (candidate.isUnable === true) return 'capability'
   if (candidate.state === 'down') return candidate.whyDown ?? 'unhealthy'
   if (candidate.state === 'saturated') return 'no_capacity'
   return null

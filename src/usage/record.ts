@@ -31,6 +31,8 @@ export interface CallRecord {
   usage: TokenUsage | null
   /** Usage was counted by us because the backend gave none. */
   usageEstimated: boolean
+  /** Of a recording, where the backend charges for its length. */
+  audioSeconds?: number
   outcome: Outcome | null
   errorCode: ErrorCode | null
   /** HTTP status sent to the caller; 499 when it had left. */
@@ -39,7 +41,7 @@ export interface CallRecord {
   limit: { readonly scope: string, readonly resource: string } | null
 }
 
-export const ENDPOINTS = ['chat_completions', 'messages', 'responses', 'completions', 'embeddings', 'rerank', 'tokens'] as const
+export const ENDPOINTS = ['chat_completions', 'messages', 'responses', 'completions', 'embeddings', 'rerank', 'tokens', 'moderations', 'speech', 'transcriptions', 'translations', 'images'] as const
 export type Endpoint = (typeof ENDPOINTS)[number]
 
 /** One try of one target. */

@@ -13,4 +13,9 @@ export interface BodyAnswer { readonly kind: 'body', readonly bytes: Buffer, rea
  * The iterator throws a GatewayError when the backend breaks off; it never ends early without a throw.
  * Leaving the loop, or aborting the call's signal, frees the backend at once.
  */
-export interface StreamAnswer { readonly kind: 'stream', readonly frames: AsyncIterable<Buffer> }
+export interface StreamAnswer {
+  readonly kind: 'stream'
+  readonly frames: AsyncIterable<Buffer>
+  /** The media type of what is no chat and no text completion: then the buffers are bytes as they came, cut anywhere. */
+  readonly type?: string
+}

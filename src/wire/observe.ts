@@ -85,7 +85,7 @@ function detail (details: unknown, key: string): number {
   return isCount(count) ? count : 0
 }
 
-function isCount (value: unknown): value is number {
+export function isCount (value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= MAX_TOKENS
 }
 

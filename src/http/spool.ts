@@ -1,0 +1,75 @@
+import { randomUUID } from 'node:crypto'
+import { open, unlink, type FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import { GatewayError } from '../errors.ts'
+
+/** What one part of a form took in the file. */
+export interface Stretch { readonly from: number, readonly length: number }
+
+const READ_BYTES = 65_536
+
+/** Temporary files for what cannot be sent on before the rest has come. No more than `most` at once. */
+export class Spools {
+  readonly #folder: string
+  readonly #most: number
+  #open = 0
+
+  constructor (folder: string, most: number) {
+    this.#folder = folder
+    this.#most = most
+  }
+
+  /** @throws GatewayError `backend_overloaded` */
+  async open (): Promise<Spool> {
+    if (this.#open >= this.#most) throw new GatewayError('backend_overloaded', `${this.#most} forms are being read already, whose files come before their model.`, { retryAfterS: 2 })
+    this.#open++
+    try {
+      const path = join(this.#folder, `form-${randomUUID()}.tmp`)
+      const file = await open(path, 'wx+', 0o600)
+      // It has no name from here on, so that nothing of it is left, however this process ends.
+      await unlink(path)
+      return new Spool(file, () => { this.#open-- })
+    } catch (error) {
+      this.#open--
+      throw error
+    }
+  }
+}
+
+export class Spool {
+  readonly #file: FileHandle
+  readonly #closed: () => void
+  #length = 0
+  #isClosed = false
+
+  constructor (file: FileHandle, closed: () => void) {
+    this.#file = file
+    this.#closed = closed
+  }
+
+  async append (bytes: AsyncIterable<Buffer>): Promise<Stretch> {
+    const from = this.#length
+    for await (const piece of bytes) {
+      await this.#file.writev([piece], this.#length)
+      this.#length += piece.length
+    }
+    return { from, length: this.#length - from }
+  }
+
+  async * read ({ from, length }: Stretch): AsyncGenerator<Buffer, void, undefined> {
+    for (let at = from; at < from + length;) {
+      const { buffer, bytesRead } = await this.#file.read(Buffer.allocUnsafe(Math.min(READ_BYTES, from + length - at)), 0, null, at)
+      if (bytesRead === 0) throw new GatewayError('internal_error', 'A temporary file is shorter than it was.')
+      at += bytesRead
+      yield buffer.subarray(0, bytesRead)
+    }
+  }
+
+  /** A second time does nothing. */
+  async close (): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#closed()
+    await this.#file.close()
+  }
+}
