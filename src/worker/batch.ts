@@ -67,7 +67,8 @@ export class Batch {
     const call: Call = { jobs: [], broken, isShared: works.length === 1 }
     const either = works.length === 1 ? signal : AbortSignal.any([signal, broken.signal])
     for (const work of works) {
-      call.jobs.push({ work, call, signal: either, done: Promise.withResolvers(), arrival: ++this.#arrivals, read: 0, cached: 0, generated: 0, next: null })
+      const done = Promise.withResolvers<Done>()
+      call.jobs.push({ work, call, signal: either, done, arrival: ++this.#arrivals, read: 0, cached: 0, generated: 0, sampling: work.sampling, next: null })
     }
     const leave = (): void => { this.#leave(call, either.reason) }
     either.addEventListener('abort', leave, { once: true })
@@ -203,16 +204,34 @@ export class Batch {
   #advance (slot: Slot, job: Job, token: number, scores?: Scores): void {
     try {
       if (this.#engine.isEnd(token)) { this.#finish(slot, job, 'stop'); return }
-      job.next = token
+      job.next = [token]
       job.generated++
       this.stats.generatedTokens++
-      const wantsMore = job.work.take(token, scores)
-      if (!wantsMore) this.#finish(slot, job, 'stop')
+      const wanted = job.work.take(token, scores)
+      if (wanted === false) this.#finish(slot, job, 'stop')
       else if (job.generated >= this.#roomOf(job)) this.#finish(slot, job, 'length')
+      else if (wanted !== true) this.#putIn(slot, job, token, wanted)
     } catch (thrown) {
       this.#free(slot)
       this.#break(job, thrown)
     }
+  }
+
+  /** The answer goes on behind tokens that the model did not choose: it is sampled anew from there, as one that goes on from elsewhere is. */
+  #putIn (slot: Slot, job: Job, token: number, tokens: readonly number[]): void {
+    const { prompt, sampling: { said = [] } } = job.work
+    const before = [...said, ...slot.tokens.slice(prompt.length), token]
+    const next = [token]
+    for (const one of tokens) {
+      next.push(one)
+      job.generated++
+      this.stats.generatedTokens++
+      if (job.work.take(one) === false) { this.#finish(slot, job, 'stop'); return }
+      if (job.generated >= this.#roomOf(job)) { this.#finish(slot, job, 'length'); return }
+    }
+    this.#engine.release(slot.id)
+    job.next = next
+    job.sampling = { ...job.sampling, said: [...before, ...tokens] }
   }
 
   #roomOf ({ work }: Job): number { return Math.min(work.maxTokens, this.#engine.contextTokens - work.prompt.length) }

@@ -11,7 +11,6 @@ import type { Earlier, EarlierChoice } from './marks.ts'
 import type { Prompt } from './reader.ts'
 import { readRequest, seedOf, type Request } from './request.ts'
 import type { Done, Work } from './slot.ts'
-import { ThoughtSplitter } from './thoughts.ts'
 
 export interface ChatTask {
   readonly body: Readonly<Record<string, unknown>>
@@ -54,11 +53,11 @@ export async function answerChat (model: Model, task: ChatTask, response: Server
 }
 
 function choicesOf (model: Model, call: Request, prompt: Prompt, outlet: Outlet): Choice[] {
-  const caller = call.tools === null ? () => null : model.caller(call.tools)
+  const caller = call.tools === null ? () => null : model.speech.caller(call.tools)
   const spell = call.sampling.topLogprobs === null ? null : model.spell
   return Array.from({ length: call.choices }, (_, index) => new Choice({
     detokenize: model.detokenize,
-    thoughts: new ThoughtSplitter(prompt.thought),
+    thoughts: model.speech.splitter(prompt, call.tools),
     calls: caller(),
     isParallel: call.tools?.isParallel ?? true,
     stops: call.stops,

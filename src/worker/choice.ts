@@ -4,7 +4,7 @@ import type { Scores } from './engine.ts'
 import type { TokenLog } from './logprobs.ts'
 import { StopMatcher } from './stop.ts'
 import { TextOfTokens, type Detokenize } from './text.ts'
-import type { ThoughtPart, ThoughtSplitter } from './thoughts.ts'
+import type { SplitPart, Splitter } from './thoughts.ts'
 import type { CallParser, Part } from './tools/calls.ts'
 
 export interface ChoiceOptions {
@@ -12,7 +12,7 @@ export interface ChoiceOptions {
   /** Tokens of a raw prompt that the answer goes on from. */
   readonly before?: readonly number[]
   readonly stops: readonly string[]
-  readonly thoughts: ThoughtSplitter
+  readonly thoughts: Splitter
   /** Null when no tool may be called. */
   readonly calls: CallParser | null
   /** More than one call; otherwise the answer ends with the first. */
@@ -23,7 +23,7 @@ export interface ChoiceOptions {
 
 export class Choice {
   readonly #text: TextOfTokens
-  readonly #thoughts: ThoughtSplitter
+  readonly #thoughts: Splitter
   readonly #calls: CallParser | null
   readonly #stops: StopMatcher
   readonly #isParallel: boolean
@@ -76,10 +76,12 @@ export class Choice {
     this.#think(this.#thoughts.push(text))
   }
 
-  #think (parts: readonly ThoughtPart[]): void {
-    for (const { kind, raw } of parts) {
+  #think (parts: readonly SplitPart[]): void {
+    for (const part of parts) {
       if (this.#isOver) return
+      const { kind, raw } = part
       if (kind === 'text') this.#say(this.#calls === null ? [{ kind, raw }] : this.#calls.push(raw))
+      else if (kind === 'calls') this.#say([part])
       else this.#understood += raw.length
       if (kind === 'reasoning') this.#outlet.reasoning(raw)
     }

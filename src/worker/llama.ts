@@ -130,12 +130,13 @@ interface LlamaFactory { _create (options: Record<string, unknown>): Promise<Lla
 const RAM_PADDING_BYTES = 512 * 1024 * 1024
 
 /** Internals of node-llama-cpp 3.22.1; its `LlamaGrammar`, `LlamaGrammarEvaluationState` and `LlamaSampler` are thin covers of these. */
-interface Native { readonly bindings: Bindings, readonly model: object, readonly context: NativeContext }
+interface Native { readonly bindings: Bindings, readonly model: NativeModel, readonly context: NativeContext }
+interface NativeModel { isEogToken (token: number): boolean }
 interface Bindings {
   AddonGrammar: new (gbnf: string, options: { addonExports: unknown, rootRuleName: string }) => NativeGrammar
-  AddonGrammarEvaluationState: new (model: object, grammar: NativeGrammar) => object
+  AddonGrammarEvaluationState: new (model: NativeModel, grammar: NativeGrammar) => object
   AddonSampler: {
-    new (model: object): NativeSampler
+    new (model: NativeModel): NativeSampler
     canBeNextTokenForGrammarEvaluationState (state: object, token: number): boolean
     acceptGrammarEvaluationStateToken (state: object, token: number): void
   }
@@ -281,7 +282,8 @@ export class LlamaEngine extends LlamaVocabulary implements Engine {
     lane.said = []
   }
 
-  isEnd (token: number): boolean { return this.#model.isEogToken(token as Token) }
+  // The library takes the end of a turn for one of an answer as well, which it is not where an answer is several messages.
+  isEnd (token: number): boolean { return token === this.#model.tokens.eos || this.#native.model.isEogToken(token) }
 }
 
 /** Internal of node-llama-cpp 3.22.1: resolved for every token, and a sampler whose seed has changed draws from the new one. */
@@ -297,7 +299,7 @@ function seededByPlace (lane: Lane): Lane {
 
 function nativeOf (context: LlamaContext): Native {
   const { _ctx: native } = context as unknown as { _ctx: NativeContext }
-  const { _model: model } = context.model as unknown as { _model: object }
+  const { _model: model } = context.model as unknown as { _model: NativeModel }
   const { _bindings: bindings } = context.model.llama as unknown as { _bindings: Bindings }
   return { bindings, model, context: native }
 }

@@ -5,7 +5,6 @@ import { readGguf, type GgufHead } from '../models/gguf.ts'
 import { GatewayError } from '../errors.ts'
 import { Batch } from './batch.ts'
 import { GREEDY, type CompiledGrammar } from './engine.ts'
-import { heldTo } from './held.ts'
 import type { Embedder } from './embedder.ts'
 import { loadLlama, loadVocabulary, type Gpu, type LlamaEngine } from './llama.ts'
 import type { Spell } from './logprobs.ts'
@@ -15,12 +14,7 @@ import { Reader, type Prompt } from './reader.ts'
 import type { Request } from './request.ts'
 import type { Conversation } from './template.ts'
 import type { Detokenize } from './text.ts'
-import { THOUGHT_MARKERS, thinksUnread } from './thoughts.ts'
-import { CallParser } from './tools/calls.ts'
-import { familyOf, type Family } from './tools/family.ts'
-import { callsGrammar } from './tools/forced.ts'
 import { markersOf, showing } from './tools/markers.ts'
-import type { ToolUse } from './tools/use.ts'
 
 export interface ModelOptions {
   /** GGUF file. */
@@ -51,7 +45,6 @@ export class Model extends Reader {
   /** `fp_` and the beginning of the file's digest: the same file answers the same. */
   readonly fingerprint: string
   readonly #engine: LlamaEngine
-  readonly #family: Family | null
   readonly #head: GgufHead
   #pairs: Pairs | null = null
   /** Tokens of markers that would not be seen. */
@@ -62,8 +55,7 @@ export class Model extends Reader {
     this.fingerprint = `fp_${sha256.slice(0, 10)}`
     this.#engine = engine
     this.#head = head
-    this.#family = familyOf(this.templateText)
-    this.#markers = markersOf([...THOUGHT_MARKERS, ...this.#family?.markers ?? []], engine)
+    this.#markers = markersOf(this.speech.markers, engine)
     this.batch = new Batch(engine)
   }
 
@@ -105,36 +97,12 @@ export class Model extends Reader {
   }
 
   /**
-   * Makes what reads the calls of an answer.
-   * @throws GatewayError `unsupported_value` when the model cannot call tools
-   */
-  caller (use: ToolUse): () => CallParser {
-    const family = this.#callingFamily
-    const names = new Set(use.offered.map(({ name }) => name))
-    return () => new CallParser(family, names)
-  }
-
-  /**
-   * What an answer is held to that has to be a call, or of a form: then it may be a call as well, if tools are offered.
-   * Thoughts before it are free.
-   * @returns null when nothing is asked of it
+   * What an answer is held to (speech.ts), understood by the engine.
    * @throws GatewayError `unsupported_value` when the model cannot be held to that; `param` says to what
    */
-  held ({ tools, format }: Pick<Request, 'tools' | 'format'>, { thought, mayThink }: Prompt): CompiledGrammar | null {
-    const isForced = tools?.isForced === true
-    if (!isForced && format === null) return null
-    const param = isForced || format === null ? 'tools' : format.param
-    if (thinksUnread(this.templateText)) {
-      throw new GatewayError('unsupported_value', `${param}: ${this.name} thinks in a form that is not told from its answer here, so the answer cannot be held to this.`, { param })
-    }
-    const calls = tools === null ? [] : [callsGrammar(this.#callingFamily, tools)]
-    const forms = isForced || format === null ? calls : [...calls, format.grammar]
-    return this.#grammar(heldTo({ forms, thought: thought ?? mayThink, isBegun: thought !== null }), param)
-  }
-
-  get #callingFamily (): Family {
-    if (this.#family !== null) return this.#family
-    throw new GatewayError('unsupported_value', `${this.name} cannot call tools here: its chat template knows none, or has a form of calls that is not read. Leave tools out.`, { param: 'tools' })
+  held (asked: Pick<Request, 'tools' | 'format'>, prompt: Prompt): CompiledGrammar | null {
+    const held = this.speech.grammar(asked, prompt)
+    return held === null ? null : this.#grammar(held.gbnf, held.param)
   }
 
   #grammar (gbnf: string, param: string): CompiledGrammar {

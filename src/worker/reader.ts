@@ -1,6 +1,7 @@
 /** From texts and conversations to tokens and back, as one model reads them. Needs its vocabulary alone. */
 import { GatewayError } from '../errors.ts'
 import type { GgufHead } from '../models/gguf.ts'
+import { Speech } from './speech.ts'
 import { ChatTemplate, type Conversation, type Vocabulary } from './template.ts'
 import { optionalThought, thoughtBegunBy, type ThoughtMarker } from './thoughts.ts'
 import { wantsShortIds, withShortIds } from './tools/ids.ts'
@@ -29,6 +30,7 @@ export interface Prompt {
 /** What a model makes of what it is given. */
 export class Reader {
   readonly name: string
+  readonly speech: Speech
   readonly #lexicon: Lexicon
   readonly #head: GgufHead
   readonly #template: ChatTemplate | null
@@ -40,6 +42,7 @@ export class Reader {
     this.#lexicon = lexicon
     this.#head = head
     this.#template = head.writes ? new ChatTemplate(head.chatTemplates, lexicon) : null
+    this.speech = new Speech(name, this.templateText)
     this.#wantsShortIds = wantsShortIds(this.templateText)
   }
 

@@ -8,8 +8,11 @@ export interface Work {
   readonly isolation: string
   readonly sampling: Sampling
   readonly maxTokens: number
-  /** Called with every token of the answer. Returns false when the answer is complete. */
-  take (token: number, scores?: Scores): boolean
+  /**
+   * Called with every token of the answer, also with those it asks for itself.
+   * @returns false when the answer is complete; or tokens that have to come next, whatever the model would say
+   */
+  take (token: number, scores?: Scores): boolean | readonly number[]
   /** Called once, when the answer is complete, in the order of its tokens. What it throws breaks the answer off. */
   end? (done: Done): void
 }
@@ -33,8 +36,10 @@ export interface Job {
   read: number
   cached: number
   generated: number
-  /** Sampled last and not yet in the slot; null while the prompt is read. */
-  next: number | null
+  /** How the next token is chosen: the work's, until tokens were put in that the model did not choose. */
+  sampling: Sampling
+  /** Sampled last, or put in, and not yet in the slot; null while the prompt is read. */
+  next: readonly number[] | null
 }
 
 /** Answers to one prompt: the first job reads it, the others wait and get a copy of its state. */

@@ -40,7 +40,7 @@ export class Pace {
 export function planStep (slots: readonly Slot[], pace: Pace, turn: number): StepItem[] {
   const busy = slots.filter(({ job }) => job !== null && !isWaiting(job))
   const [reading, answering] = [busy.filter(isReading), busy.filter(slot => !isReading(slot))]
-  const items: StepItem[] = answering.map(({ id, job }) => ({ slot: id, tokens: [job!.next!], sampling: job!.work.sampling }))
+  const items: StepItem[] = answering.map(({ id, job }) => ({ slot: id, tokens: job!.next!, sampling: job!.sampling }))
   let room = pace.room(items.length)
   for (const slot of reading.toSorted(turn % 2 === 0 ? oldestFirst : shortestFirst)) {
     if (room <= 0) break
@@ -56,7 +56,7 @@ function oldestFirst (a: Slot, b: Slot): number { return a.job!.arrival - b.job!
 function shortestFirst (a: Slot, b: Slot): number { return unread(a) - unread(b) }
 
 function nextPiece ({ id, job }: Slot, room: number): StepItem {
-  const { prompt, sampling } = job!.work
-  const end = Math.min(job!.call.isShared ? prompt.length : prompt.length - 1, job!.read + room)
+  const { call, sampling, work: { prompt } } = job!
+  const end = Math.min(call.isShared ? prompt.length : prompt.length - 1, job!.read + room)
   return { slot: id, tokens: prompt.slice(job!.read, end), sampling: end === prompt.length ? sampling : null }
 }

@@ -6,6 +6,8 @@ import { randomInt } from 'node:crypto'
 import { createContext, Script } from 'node:vm'
 import { Template } from '@huggingface/jinja'
 import { GatewayError } from '../errors.ts'
+import { CHANNEL_MARKERS } from './channels.ts'
+import { familyOf, speaksInChannels, type Family } from './tools/family.ts'
 
 /** What is needed to know of a tokenizer. */
 export interface Vocabulary {
@@ -25,6 +27,8 @@ export interface Conversation {
   readonly variables: Readonly<Record<string, unknown>>
 }
 
+type Message = Readonly<Record<string, unknown>>
+
 const COMPILE_MS = 5000
 const RENDER_MS = 1000
 
@@ -33,6 +37,8 @@ export class ChatTemplate {
   readonly #withTools: Compiled
   readonly #vocabulary: Vocabulary
   readonly #controls: ControlTexts
+  /** Tells the model of its tools where the template does not. */
+  readonly #introduce: Family['introduce']
 
   /**
    * @param sources by name, `default` among them; `tool_use` is taken when there are tools
@@ -45,7 +51,9 @@ export class ChatTemplate {
     const toolUse = sources.get('tool_use')
     this.#withTools = toolUse === undefined ? this.#plain : new Compiled(toolUse)
     this.#vocabulary = vocabulary
-    this.#controls = new ControlTexts(vocabulary.controlTexts())
+    // Some of these llama.cpp does not list as control tokens, and makes of them what they are all the same.
+    this.#controls = new ControlTexts([...vocabulary.controlTexts(), ...speaksInChannels(source) ? CHANNEL_MARKERS : []])
+    this.#introduce = familyOf(toolUse ?? source)?.introduce ?? null
   }
 
   /**
@@ -59,13 +67,22 @@ export class ChatTemplate {
     const said = this.#controls.cut({ messages, tools, variables }, mark)
     const rendered = template.render({
       ...said.variables,
-      messages: said.messages.map((message, i) => ({ ...message, role: template.role(messages[i]?.['role']) })),
+      messages: this.#introduced(said.messages.map((message, i) => template.message({ ...message, role: messages[i]?.['role'] })), said.tools),
       ...said.tools === null ? {} : { tools: said.tools },
       add_generation_prompt: true,
       bos_token: this.#vocabulary.bosText,
       eos_token: this.#vocabulary.eosText
     })
     return rendered.split(mark).filter(text => text !== '')
+  }
+
+  /** Behind what the caller has cut already: control texts in an introduction are meant. */
+  #introduced (messages: readonly Message[], tools: readonly unknown[] | null): readonly Message[] {
+    if (tools === null || this.#introduce === null || this.#withTools.knowsTools) return messages
+    const [first, ...rest] = messages
+    const text = this.#introduce(tools)
+    if (first?.['role'] !== 'system') return [{ role: 'system', content: text }, ...messages]
+    return [{ ...first, content: `${String(first['content'])}\n\n${text}` }, ...rest]
   }
 
   /** @param texts what `render` gave. Begins with the token that the model wants first, once. */
@@ -166,14 +183,38 @@ export function markNotIn (text: string): string {
 class Compiled {
   readonly #source: string
   readonly #template: Template
+  /** Nearly all templates take the arguments of calls as an object, a few as its JSON. */
+  readonly #wantsText: boolean
 
   constructor (source: string) {
     this.#source = source
     this.#template = within(COMPILE_MS, () => new Template(source))
+    this.#wantsText = source.includes('arguments') && !this.#shows(TRIED) && this.#shows(withTextArguments(TRIED))
   }
 
-  /** Most templates know no developer and would write its name into the prompt, where the model has never seen it. */
-  role (role: unknown): unknown { return role === 'developer' && !this.#source.includes('developer') ? 'system' : role }
+  /** Do the arguments of a call come out as they went in? */
+  #shows (call: unknown): boolean {
+    try {
+      return this.render({ messages: [{ role: 'user', content: 'Hi' }, { role: 'assistant', content: '', tool_calls: [call] }], add_generation_prompt: false }).includes(TRIED_MEMBER)
+    } catch {
+      // A template that refuses calls, or knows none, shows no arguments either way.
+      return false
+    }
+  }
+
+  get knowsTools (): boolean { return /\btools\b/.test(this.#source) }
+
+  /** As this template takes it. */
+  message (message: Message): Message {
+    const { role, reasoning_content: thought, tool_calls: calls } = message
+    return {
+      ...message,
+      // Most templates know no developer and would write its name into the prompt, where the model has never seen it.
+      ...role === 'developer' && !this.#source.includes('developer') && { role: 'system' },
+      ...typeof thought === 'string' && this.#source.includes('.thinking') && { thinking: thought },
+      ...Array.isArray(calls) && this.#wantsText && { tool_calls: calls.map(withTextArguments) }
+    }
+  }
 
   render (variables: Record<string, unknown>): string {
     try {
@@ -188,6 +229,15 @@ class Compiled {
     const said = thrown instanceof Error ? thrown.message : ''
     return said !== '' && said.length < 300 && this.#source.includes(said) ? `: ${said.replace(/\.$/, '')}` : ''
   }
+}
+
+const TRIED_MEMBER = 'torchgate_argument'
+const TRIED = { id: 'call00000', type: 'function', function: { name: 'try', arguments: { [TRIED_MEMBER]: 1 } } }
+
+function withTextArguments (call: unknown): unknown {
+  const { function: called } = call as { function?: { arguments?: unknown } }
+  if (typeof called?.arguments !== 'object') return call
+  return { ...call as Message, function: { ...called, arguments: JSON.stringify(called.arguments) } }
 }
 
 const CALL = new Script('call()')

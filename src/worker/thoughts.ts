@@ -1,11 +1,33 @@
 /** Tells what a model thinks from what it says, in text that arrives in pieces, however it is cut. */
+import { literal } from './grammar/join.ts'
+import type { ToolCall } from './tools/calls.ts'
+import { speaksInChannels } from './tools/family.ts'
 
 /** All `raw` together, in order, are what was pushed. A gap is a marker, with the space around it. */
 export interface ThoughtPart { readonly kind: 'reasoning' | 'text' | 'gap', readonly raw: string }
 
+/** Calls come from models that tell them apart just as they tell thoughts apart; of others, they are found in the text. */
+export type SplitPart = ThoughtPart | { readonly kind: 'calls', readonly raw: string, readonly calls: readonly ToolCall[] }
+
+/** Takes the answer of a model apart as it comes. */
+export interface Splitter {
+  readonly isThinking: boolean
+  push (text: string): SplitPart[]
+  /** What was held back, once it is known that nothing follows. */
+  flush (): SplitPart[]
+}
+
+export interface ThoughtMarker {
+  readonly opening: string
+  readonly closing: string
+  /** What stands behind a thought and before the answer, where it is always the same; otherwise space. */
+  readonly behind?: string
+}
+
 /** Qwen 3, DeepSeek R1 and most others; Magistral. */
-const MARKERS = [{ opening: '<think>', closing: '</think>' }, { opening: '[THINK]', closing: '[/THINK]' }] as const
-export type ThoughtMarker = (typeof MARKERS)[number]
+const MARKERS: readonly ThoughtMarker[] = [{ opening: '<think>', closing: '</think>' }, { opening: '[THINK]', closing: '[/THINK]' }]
+/** gpt-oss (channels.ts). */
+const ANALYSIS: ThoughtMarker = { opening: '<|channel|>analysis<|message|>', closing: '<|end|>', behind: '<|start|>assistant' }
 
 /** Texts that may be control tokens of the vocabulary, which otherwise would not be seen. */
 export const THOUGHT_MARKERS: readonly string[] = MARKERS.flatMap(({ opening, closing }) => [opening, closing])
@@ -21,28 +43,31 @@ export function thoughtBegunBy (prompt: string): ThoughtMarker | null {
  * @returns the thought that the model may begin an answer with, or null where the prompt has ended it already
  */
 export function optionalThought (prompt: string, template: string): ThoughtMarker | null {
+  if (speaksInChannels(template)) return ANALYSIS
   const end = prompt.slice(-64).trimEnd()
   if (MARKERS.some(({ closing }) => end.endsWith(closing))) return null
   return MARKERS.find(({ closing }) => template.includes(closing)) ?? null
 }
 
-/** How models think that do it in no form that is read here (gpt-oss, Cohere, Seed, Gemma): their thoughts are not told from their answers. */
+/** How models think that do it in no form that is read here (Cohere, Seed, Gemma): their thoughts are not told from their answers. */
 const UNREAD = ['<|channel|>', '<|channel>', '<|START_THINKING|>', '<seed:think>']
 
-export function thinksUnread (template: string): boolean { return UNREAD.some(mark => template.includes(mark)) }
+export function thinksUnread (template: string): boolean {
+  return !speaksInChannels(template) && UNREAD.some(mark => template.includes(mark))
+}
 
 /**
  * Rules in GBNF for a thought with the space behind it: `thought` for one that the model begins, `thought-0` for one that
  * the prompt has begun. Rule `thought-N` has read the first N characters of the closing marker. A thought ends with the
  * first of these, and nothing else ends it.
  */
-export function thoughtGrammar ({ opening, closing }: ThoughtMarker): string {
+export function thoughtGrammar ({ opening, closing, behind }: ThoughtMarker): string {
   const rules = [...closing].map((_, read) => {
     const known = [...new Set(closing.slice(0, read + 1))]
     const ways = known.map(next => `${oneOf([next])} ${after(closing.slice(0, read) + next, closing)}`)
     return `thought-${read} ::= ${ways.join(' | ')} | ${oneOf(known, '^')} thought-0`
   })
-  return [`thought ::= ${[...opening].map(one => oneOf([one])).join(' ')} thought-0`, ...rules, 'thought-end ::= [ \\n]{0,2}'].join('\n')
+  return [`thought ::= ${[...opening].map(one => oneOf([one])).join(' ')} thought-0`, ...rules, `thought-end ::= ${behind === undefined ? '[ \\n]{0,2}' : literal(behind)}`].join('\n')
 }
 
 function after (text: string, closing: string): string {
@@ -54,7 +79,7 @@ function oneOf (characters: readonly string[], not = ''): string {
 }
 
 /** An answer may begin with one thought. Later markers are words. */
-export class ThoughtSplitter {
+export class ThoughtSplitter implements Splitter {
   #marker: ThoughtMarker | null
   #place: 'before' | 'begun' | 'opened' | 'inside' | 'closed' | 'after'
   #held = ''

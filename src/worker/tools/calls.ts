@@ -66,6 +66,9 @@ export class CallParser {
     const isEdge = this.#place === 'after' || (this.#place === 'start' && this.#family.isBare)
     if (isEdge && space === held.length && !isEnd) return null
     if (isEdge && this.#family.isBare && held[space] === '{') return this.#open(0, space)
+    const ending = this.#place === 'after' ? this.#family.ending : null
+    if (ending !== null && held.startsWith(ending, space)) return { kind: 'gap', raw: held.slice(0, space + ending.length) }
+    if (ending?.startsWith(held.slice(space)) === true && !isEnd) return null
     if (this.#place === 'after' && space > 0) return { kind: 'gap', raw: held.slice(0, space) }
     const found = this.#firstOpening(held)
     if (found !== null) return this.#open(held.slice(0, found.at).trimEnd().length, found.end)

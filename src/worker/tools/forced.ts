@@ -13,12 +13,12 @@ const MAX_CHARACTERS = 1024 * 1024
  * @throws GatewayError when a schema cannot be honoured; `param` says where it stands
  */
 export function callsGrammar ({ forced }: Family, { offered, isParallel }: ToolUse): string {
-  const { before, after, between, argumentsName } = forced
+  const { before, after, between } = forced
   const rules = offered.map((tool, i) => {
-    const beginning = `{"name": ${JSON.stringify(tool.name)}, "${argumentsName}": `
-    return `call-${i} ::= ${literal(beginning)} arguments-${i}-root ${literal('}')}\n${prefixed(argumentsGrammar(tool), `arguments-${i}-`)}`
+    const around = forced.call(tool.name)
+    return `call-${i} ::= ${literal(around.before)} arguments-${i}-root ${literal(around.after)}\n${prefixed(argumentsGrammar(tool), `arguments-${i}-`)}`
   })
-  const more = isParallel ? `(${literal(between)} call)*` : ''
+  const more = isParallel && between !== null ? `(${literal(between)} call)*` : ''
   const grammar = [
     `root ::= ${literal(before)} call ${more} ${literal(after)}`,
     `call ::= ${offered.map((_, i) => `call-${i}`).join(' | ')}`,

@@ -27,8 +27,21 @@ const HERMES_ADD = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\
 const HERMES_WEATHER = '<tool_call>{"arguments":{"city":"Paris"},"name":"get_weather"}</tool_call>'
 const TRICKY = { name: 'add', arguments: '{"code": "if (a) { \\"</tool_call>\\" } [<tool_call> \\\\"}' }
 
+const R1 = (name: string, json: string): string => `<｜tool▁call▁begin｜>function<｜tool▁sep｜>${name}\n\`\`\`json\n${json}\n\`\`\`<｜tool▁call▁end｜>`
+const V3 = (name: string, json: string): string => `<｜tool▁call▁begin｜>${name}<｜tool▁sep｜>${json}<｜tool▁call▁end｜>`
+const [BEGIN, END] = ['<｜tool▁calls▁begin｜>', '<｜tool▁calls▁end｜>']
+
 /** What models write, and what has to be heard. */
 const CASES: readonly (readonly [Family['name'], written: string, content: string, calls: readonly ToolCall[]])[] = [
+  ['deepseek-r1', BEGIN + R1('add', ADD.arguments) + END, '', [ADD]],
+  ['deepseek-r1', `I look.\n\n${BEGIN}${R1('add', ADD.arguments)}\n${R1('get_weather', WEATHER.arguments)}${END} Done.`, 'I look.Done.', [ADD, WEATHER]],
+  ['deepseek-r1', R1('add', ADD.arguments), '', [ADD]],
+  ['deepseek-r1', BEGIN + R1('add', TRICKY.arguments), '', [TRICKY]],
+  ['deepseek-r1', `${BEGIN}I do not know.`, `${BEGIN}I do not know.`, []],
+  ['deepseek-r1', BEGIN + R1('add', '{"a": 1').replace('\n```<', '<'), BEGIN + R1('add', '{"a": 1').replace('\n```<', '<'), []],
+  ['deepseek-v3', BEGIN + V3('add', ADD.arguments) + V3('get_weather', WEATHER.arguments) + END, '', [ADD, WEATHER]],
+  ['deepseek-v3', `I look.${BEGIN}${V3('get_weather', WEATHER.arguments)}${END}`, 'I look.', [WEATHER]],
+  ['deepseek-v3', `${BEGIN}${V3('add', ADD.arguments)}<｜tool▁calls`, '<｜tool▁calls', [ADD]],
   ['hermes', HERMES_ADD, '', [ADD]],
   ['hermes', `Let me see.\n${HERMES_ADD}`, 'Let me see.', [ADD]],
   ['hermes', `${HERMES_ADD}\n${HERMES_WEATHER}\n`, '', [ADD, WEATHER]],

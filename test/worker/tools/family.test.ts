@@ -14,8 +14,11 @@ test('the template of a model tells how it writes calls', async t => {
     ['{% for message in messages %}{{ message.content }}{% endfor %}', null],
     ['{%- if tools %}<tool_call>\n<function=example>\n<parameter=a>', null],
     ['{%- if tools %}<tool_call>{function-name}<arg_key>', null],
-    ['{%- if tools %}<|start|>assistant<|channel|>commentary', null],
-    ['{%- if tools %}<｜tool▁calls▁begin｜>', null]
+    ['{%- if tools %}<|start|>assistant<|channel|>commentary<|message|>', 'harmony'],
+    ['{% for message in messages %}<|start|>assistant<|channel|>final<|message|>', null],
+    ["<｜tool▁call▁begin｜>' + tool['type'] + '<｜tool▁sep｜>' + tool['function']['name'] + '\\n```json", 'deepseek-r1'],
+    ["<｜tool▁call▁begin｜>'+ tool['function']['name'] + '<｜tool▁sep｜>' + tool['function']['arguments'] + '<｜tool▁call▁end｜>", 'deepseek-v3'],
+    ['{%- if tools %}<｜DSML｜invoke name=', null]
   ]
   for (const [template, family] of templates) t.equal(familyOf(template)?.name ?? null, family, template.slice(0, 60))
 })

@@ -23,13 +23,19 @@ const WRITTEN: Record<string, (first: string, second: string) => string> = {
   hermes: (first, second) => `<tool_call>\n${first}\n</tool_call>\n<tool_call>\n${second}\n</tool_call>`,
   mistral: (first, second) => `[TOOL_CALLS][${first}, ${second}]`,
   llama3: (first, second) => `${first}; ${second}`.replaceAll('"arguments"', '"parameters"'),
-  json: (first, second) => `${first}\n${second}`
+  json: (first, second) => `${first}\n${second}`,
+  'deepseek-r1': (first, second) => `<｜tool▁calls▁begin｜>${fenced(first)}\n${fenced(second)}<｜tool▁calls▁end｜>`,
+  'deepseek-v3': (first, second) => `<｜tool▁calls▁begin｜>${plain(first)}${plain(second)}<｜tool▁calls▁end｜>`
 }
+const parted = (call: string): string[] => /"name": "(\w+)", "arguments": (.*)\}$/.exec(call)!.slice(1)
+const fenced = (call: string): string => `<｜tool▁call▁begin｜>function<｜tool▁sep｜>${parted(call).join('\n```json\n')}\n\`\`\`<｜tool▁call▁end｜>`
+const plain = (call: string): string => `<｜tool▁call▁begin｜>${parted(call).join('<｜tool▁sep｜>')}<｜tool▁call▁end｜>`
+const NAMES = new Set(['add', 'now'])
 const ADD = '{"name": "add", "arguments": {"root": 7}}'
 const NOW = '{"name": "now", "arguments": {}}'
 
 test('each family is held to its own form, with arguments that fit', async t => {
-  for (const family of FAMILIES) {
+  for (const family of FAMILIES.filter(({ name }) => name !== 'harmony')) {
     const allows = (text: string, body: Record<string, unknown> = {}): boolean => {
       const grammar = engine.compileGrammar(callsGrammar(family, use(body))) as unknown as { native: { isTextCompatible (text: string): boolean } }
       return grammar.native.isTextCompatible(text)
@@ -41,8 +47,23 @@ test('each family is held to its own form, with arguments that fit', async t => 
     t.notOk(allows(WRITTEN[family.name]!(ADD.replace('add', 'sub'), NOW)))
     t.notOk(allows(both, { tool_choice: { type: 'function', function: { name: 'now' } } }))
     t.notOk(allows('Hello!'))
-    const parser = new CallParser(family, new Set(['add', 'now']))
+    const parser = new CallParser(family, NAMES)
     const calls = [...parser.push(both), ...parser.flush()].flatMap(part => part.kind === 'calls' ? part.calls : [])
     t.strictSame(calls, [{ name: 'add', arguments: '{"root": 7}' }, { name: 'now', arguments: '{}' }], `${family.name} is read as it is written`)
   }
+})
+
+test('a model that speaks in channels is held to one call, in the channel where calls are', async t => {
+  const harmony = FAMILIES.find(({ name }) => name === 'harmony')!
+  const allows = (text: string, body: Record<string, unknown> = {}): boolean => {
+    const grammar = engine.compileGrammar(callsGrammar(harmony, use(body))) as unknown as { native: { isTextCompatible (text: string): boolean } }
+    return grammar.native.isTextCompatible(text)
+  }
+  const add = '<|channel|>commentary to=functions.add <|constrain|>json<|message|>{"root": 7}'
+  t.ok(allows(add))
+  t.notOk(allows(add + add))
+  t.notOk(allows(add.replace('add', 'sub')))
+  t.notOk(allows(add.replace('7', '"7"')))
+  t.notOk(allows(add, { tool_choice: { type: 'function', function: { name: 'now' } } }))
+  t.notOk(allows('<|channel|>final<|message|>Hello!'))
 })
