@@ -187,6 +187,12 @@ export const Config = Type.Object({
     writeStallMs: Milliseconds(60_000, 'A caller that reads nothing for this long is cut off.'),
     heartbeatMs: Type.Integer({ minimum: 0, maximum: 86_400_000, default: 15_000, description: 'A stream that has said nothing for so long sends a sign of life: a comment, or `ping` on `/v1/messages`. 0 sends none.' }),
     maxConnections: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10_000, description: 'Open client connections at most.' }),
+    cors: Part({
+      origins: Type.Array(
+        Pattern('^(\\*|https?://[a-z0-9.:\\[\\]-]+)$', 'an origin in lower case without a path, such as https://app.example.com, or `*`', 'Scheme, host and port.'),
+        { default: [], maxItems: 1000, description: 'Origins whose pages may call this API from a browser, each with its key; `*` for every one.' }
+      )
+    }, 'Browsers. Nothing is granted unless origins are named.'),
     maxHops: Type.Integer({ minimum: 0, maximum: 16, default: 1, description: 'Gateways like this one that a call may have come through before it. One that runs in a circle is found out by it and refused.' }),
     shed: Part({
       eventLoopDelayMs: Milliseconds(1_000, 'The event loop ran this late.'),

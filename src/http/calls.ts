@@ -2,6 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandle
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { Call } from '../pipeline/call.ts'
 import { serveChat, type Services } from '../pipeline/chat.ts'
+import { clientIdOf } from '../listener/headers.ts'
 import { clientClosed } from '../pipeline/dispatch.ts'
 import type { Recorder } from '../usage/record.ts'
 import { parseBody } from '../wire/parse.ts'
@@ -43,6 +44,11 @@ export function opening ({ endpoint, errors }: Pick<Dialect, 'endpoint' | 'error
     const call = request.call = new Call(request.id, endpoint, recorders, errors.status)
     // A caller that leaves while its body is still coming reaches no handler.
     request.left = disconnectSignal(reply.raw, () => { call.end(clientClosed()) })
+    const clientId = clientIdOf(request.raw)
+    if (clientId !== null) {
+      call.record.clientId = clientId
+      reply.raw.setHeader('x-client-request-id', clientId)
+    }
     onStart()
     done()
   }

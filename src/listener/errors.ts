@@ -38,7 +38,7 @@ export function fromFramework (thrown: Thrown): GatewayError {
   return FRAMEWORK[thrown.code]?.() ?? toGatewayError(thrown)
 }
 
-const METHODS = ['GET', 'POST', 'DELETE', 'PUT', 'PATCH'] as const
+const METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'PATCH'] as const
 
 /** The route does not exist, or not for this method. */
 export function notFound (server: FastifyInstance, request: FastifyRequest, hint: string): GatewayError {

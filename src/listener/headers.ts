@@ -9,6 +9,18 @@ export function faultOfHost ({ rawHeaders, httpVersionMinor }: IncomingMessage):
   return new GatewayError('malformed_request', `Expected one Host header, got ${hosts}.`)
 }
 
+/** Longer ones are cut off. */
+const MOST_OF_AN_ID = 128
+
+/**
+ * What the caller, or what stands before the gateway, calls this request; null when nobody calls it anything. It names nothing here
+ * and is only repeated, so whatever could be more than a name in a header or a log becomes `?`.
+ */
+export function clientIdOf ({ headers }: IncomingMessage): string | null {
+  const said = headers['x-client-request-id'] ?? headers['x-request-id']
+  return typeof said === 'string' && said !== '' ? said.slice(0, MOST_OF_AN_ID).replace(/[^\w.:+/=@-]/g, '?') : null
+}
+
 /** How many gateways like this one a call has come through: the number it came with, and one more where it goes on. */
 export const HOPS_HEADER = 'x-torchgate-hops'
 

@@ -5,7 +5,8 @@ import type { Socket } from 'node:net'
 import Fastify, { type FastifyContextConfig, type FastifyInstance, type FastifyReply, type FastifyRequest, type preParsingHookHandler } from 'fastify'
 import type { GatewayError } from '../errors.ts'
 import { Connections } from './connections.ts'
-import { errorHeaders, fromFramework, notFound, OPENAI_ERRORS, type Thrown } from './errors.ts'
+import { grantOrigins, type Cors } from './cors.ts'
+import { errorHeaders, fromFramework, notFound, OPENAI_ERRORS, type ErrorDialect, type Thrown } from './errors.ts'
 import { faultOfHost } from './headers.ts'
 
 export interface ListenerOptions {
@@ -18,6 +19,7 @@ export interface ListenerOptions {
   readonly maxHeaderBytes: number
   /** What `close()` cuts off: every connection, or those on which no answer is under way. */
   readonly closes: 'all' | 'idle'
+  readonly cors?: Cors
   /** Ends the sentence about a route that does not exist. */
   readonly hint: string
   /** Told of every failure that is the gateway's own. */
@@ -40,7 +42,8 @@ function noSchemas (): never { throw new TypeError('A route has a schema, which 
 /** The caller adds hooks and routes, listens and closes. */
 export function createListener (options: ListenerOptions): FastifyInstance {
   const connections = new Connections()
-  const answer = (thrown: Thrown, request: FastifyRequest, reply: FastifyReply) => answerError(thrown, request, reply, options)
+  const dialects = new Map<string, ErrorDialect>()
+  const answer = (thrown: Thrown, request: FastifyRequest, reply: FastifyReply) => answerError(thrown, request, reply, options, dialects)
   const server = Fastify({
     logger: false,
     bodyLimit: options.bodyLimitBytes,
@@ -49,7 +52,7 @@ export function createListener (options: ListenerOptions): FastifyInstance {
     http: timesOf(options),
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxRequestsPerSocket: MAX_REQUESTS_PER_CONNECTION,
-    exposeHeadRoutes: false,
+    exposeHeadRoutes: true,
     return503OnClosing: false,
     forceCloseConnections: options.closes === 'all' ? true : 'idle',
     requestIdHeader: false,
@@ -62,6 +65,10 @@ export function createListener (options: ListenerOptions): FastifyInstance {
   // Node drops the headers beyond a number without a word; their bytes are bounded anyway.
   server.server.maxHeadersCount = 0
   server.setErrorHandler((thrown, request, reply) => answer(thrown as Thrown, request, reply))
+  server.addHook('onRoute', ({ url, config }) => {
+    if (config?.errors !== undefined) dialects.set(url, config.errors)
+  })
+  if (options.cors !== undefined) grantOrigins(server, options.cors)
   server.server.on('timeout', (socket: Socket) => { connections.quiet(socket) })
   server.addHook('onRequest', (request, reply, done) => {
     connections.add(reply.raw)
@@ -102,17 +109,30 @@ function continueLate (server: FastifyInstance, bodyLimitBytes: number): void {
   server.addHook('onRoute', route => { route.preParsing = [route.preParsing ?? [], proceed].flat() })
 }
 
-async function answerError (thrown: Thrown, request: FastifyRequest, reply: FastifyReply, options: ListenerOptions): Promise<FastifyReply> {
+type Dialects = ReadonlyMap<string, ErrorDialect>
+
+async function answerError (thrown: Thrown, request: FastifyRequest, reply: FastifyReply, options: ListenerOptions, dialects: Dialects): Promise<FastifyReply> {
   const { onError, onFailure, errorHeadersOf } = options
   const known = fromFramework(thrown)
   const error = onError === undefined ? known : await onError(known, request)
   if (error.code === 'internal_error') onFailure(error, request.id)
   // No route is known yet where the path cannot even be read.
-  const told = (request.routeOptions?.config as FastifyContextConfig | undefined)?.errors ?? OPENAI_ERRORS
+  const told = (request.routeOptions?.config as FastifyContextConfig | undefined)?.errors ?? dialectOf(request.url, dialects)
   const headers = { ...errorHeadersOf?.(request), ...errorHeaders(error, request.id), ...told.headers(request.id) }
   return await reply.code(told.status(error)).headers(headers).send(told.body(error, request.id))
 }
 
+/** Of a path that is no route, or not for this method: that of the route it begins with. */
+function dialectOf (url: string, dialects: Dialects): ErrorDialect {
+  for (let path = url.split('?', 1)[0]!.slice(0, MAX_PATH); path !== ''; path = path.slice(0, path.lastIndexOf('/'))) {
+    const dialect = dialects.get(path)
+    if (dialect !== undefined) return dialect
+  }
+  return OPENAI_ERRORS
+}
+
+/** Longer than any route. */
+const MAX_PATH = 256
 const ID_BYTES = 12
 const IDS_AT_ONCE = 256
 

@@ -175,7 +175,8 @@ const LEVELS: Readonly<Record<Outcome, 'info' | 'warn' | 'error'>> = {
 function line (level: string, record: CallRecord): string {
   const { attempts, usage } = record
   const tried = attempts.slice(0, MAX_ITEMS).map(({ target, error }) => `"${escaped(target)}:${error ?? 'ok'}"`)
-  return `{"level":"${level}","time":"${new Date().toISOString()}","id":"${record.id}","tenant":${quoted(record.tenant)}` +
+  const client = record.clientId === undefined ? '' : `,"client_id":${JSON.stringify(record.clientId)}`
+  return `{"level":"${level}","time":"${new Date().toISOString()}","id":"${record.id}"${client},"tenant":${quoted(record.tenant)}` +
     `,"key":${quoted(record.keyId)},"model":${quoted(record.model)},"target":${quoted(attempts.at(-1)?.target ?? null)}` +
     `,"class":${quoted(record.dataClass)},"outcome":${quoted(record.outcome)},"status":${record.status},"error":${quoted(record.errorCode)}` +
     `,"attempts":${attempts.length},"tried":[${tried.join()}],"input_tokens":${usage?.input ?? null},"output_tokens":${usage?.output ?? null}` +

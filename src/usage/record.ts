@@ -9,6 +9,8 @@ import type { TokenUsage } from '../wire/chat.ts'
  */
 export interface CallRecord {
   readonly id: string
+  /** What the caller calls it, where it does; made safe to repeat. */
+  clientId?: string
   readonly startedAt: Date
   readonly endpoint: Endpoint
   tenant: string | null
