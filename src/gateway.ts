@@ -29,6 +29,7 @@ import { createTurns } from './usage/turns.ts'
 import { bootstrap, type FirstKeys } from './tenants/administer.ts'
 import { createTenants } from './tenants/directory.ts'
 import { loadPepper } from './tenants/pepper.ts'
+import { createSeal } from './tenants/seal.ts'
 import { createLedger } from './usage/ledger.ts'
 import { VERSION } from './version.ts'
 
@@ -99,7 +100,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
   const pressure = opened.own(new Pressure(config.server.shed))
   const { createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, modelsRoute, createAdminServer } = await listeners()
-  const { server, heartbeats, drain } = await createServer({ config, tenants, pressure: () => pressure.reason, onShed: metrics.shed, onFailure })
+  const { server, heartbeats, refusal, drain } = await createServer({ config, tenants, pressure: () => pressure.reason, onShed: metrics.shed, onFailure })
   const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
   await server.register(plainRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
@@ -114,7 +115,9 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
       store: store.responses,
       mostCharacters: config.server.bodyLimitBytes,
       onError: error => log.logger.error({ err: error }, 'kept responses could not be written or deleted')
-    }
+    },
+    seal: createSeal(pepper, 'compaction'),
+    sockets: { tenants, refusal, onFailure, limits: config.server }
   })
   const files = opened.own(new Files({
     ...config.files,

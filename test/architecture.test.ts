@@ -31,6 +31,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['telemetry/metrics.ts'],
   'secure-json-parse': ['wire/parse.ts'],
   typebox: ['config/'],
+  ws: ['http/sockets.ts'],
   undici: ['backends/http.ts', 'backends/pool/', 'egress/'],
   yaml: ['config/']
 }

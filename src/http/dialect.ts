@@ -45,12 +45,15 @@ export interface Translation {
   failed (error: GatewayError): string
 }
 
+/** Where the events of a translated answer are written. */
+export type AnswerSink = Pick<HttpOutlet, 'body' | 'begin' | 'frame' | 'beat' | 'end' | 'endWith'>
+
 /** Parses each chunk and writes what the dialect makes of it; one write per frame, so a slow caller slows the backend as ever. */
 export class TranslatingOutlet implements CallerOutlet {
-  readonly #inner: HttpOutlet
+  readonly #inner: AnswerSink
   readonly #translation: Translation
 
-  constructor (inner: HttpOutlet, translation: Translation) {
+  constructor (inner: AnswerSink, translation: Translation) {
     this.#inner = inner
     this.#translation = translation
   }

@@ -1,7 +1,9 @@
 /** Responses kept for callers, where the policy of their tenant allows it. */
-import type { DataClass } from '../config/schema.ts'
+import type { DataClass, TenantConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import type { ResponseRow, ResponseStore } from '../store/store.ts'
+import { responseOfItem } from '../wire/responses/ids.ts'
+import type { ResponseRequest } from '../wire/responses/request.ts'
 
 type Members = Record<string, unknown>
 
@@ -80,7 +82,7 @@ export class KeptResponses {
   async earlier (tenant: string, id: string | null): Promise<Earlier | null> {
     if (id === null) return null
     const rows = await this.#chain(tenant, id)
-    const items = rows.toReversed().flatMap(row => [...itemsOf(row), ...(JSON.parse(row.response) as { output: Members[] }).output])
+    const items = rows.toReversed().flatMap(allOf)
     // A response is at least as secret as the one it goes on from, so the last tells for all.
     return { items, dataClass: rows[0]!.dataClass }
   }
@@ -92,6 +94,29 @@ export class KeptResponses {
     return [...earlier?.items ?? [], ...itemsOf(row)]
   }
 
+  /**
+   * Finds single items, reading each response once.
+   * @returns null for an item that is not kept; throws GatewayError `invalid_value` when it is too much
+   */
+  lookup (tenant: string): (id: string) => Promise<{ item: Members, dataClass: string } | null> {
+    const read = new Map<string, { items: ReadonlyMap<unknown, Members>, dataClass: string } | null>()
+    let characters = 0
+    return async id => {
+      const response = responseOfItem(id)
+      if (response === null) return null
+      let found = read.get(response)
+      if (found === undefined) {
+        const row = await this.#parts.store.find(tenant, response, new Date())
+        characters += row === null ? 0 : row.input.length + row.response.length
+        if (read.size >= MOST_LINKS || characters > this.#parts.mostCharacters) throw tooMuch('input')
+        found = row === null ? null : { items: new Map(allOf(row).map(item => [item['id'], item])), dataClass: row.dataClass }
+        read.set(response, found)
+      }
+      const item = found?.items.get(id)
+      return found === null || item === undefined ? null : { item, dataClass: found.dataClass }
+    }
+  }
+
   /** Latest first. */
   async #chain (tenant: string, id: string): Promise<ResponseRow[]> {
     const rows: ResponseRow[] = []
@@ -100,7 +125,7 @@ export class KeptResponses {
       const row: ResponseRow | null = await this.#parts.store.find(tenant, at, new Date())
       if (row === null) throw gone(at, at === id)
       characters += row.input.length + row.response.length
-      if (rows.push(row) > MOST_LINKS || characters > this.#parts.mostCharacters) throw tooMuch()
+      if (rows.push(row) > MOST_LINKS || characters > this.#parts.mostCharacters) throw tooMuch('previous_response_id')
       at = row.previousId
     }
     return rows
@@ -109,7 +134,21 @@ export class KeptResponses {
   #sweep (): void { this.#parts.store.sweep(new Date(), MOST_SWEPT).catch(this.#parts.onError) }
 }
 
+/**
+ * Left open by the caller, the tenant's policy says it.
+ * @throws GatewayError where it is asked for and not allowed
+ */
+export function isStored ({ store }: ResponseRequest, { storeResponses = false }: TenantConfig): boolean {
+  if (store === true && !storeResponses) {
+    throw new GatewayError('unsupported_value', "Unsupported value: 'store' must be false; this tenant's responses are not kept (tenants[].storeResponses).", { param: 'store' })
+  }
+  return store ?? storeResponses
+}
+
 function itemsOf (row: ResponseRow): Members[] { return JSON.parse(row.input) as Members[] }
+
+/** What went in and what came out. */
+function allOf (row: ResponseRow): Members[] { return [...itemsOf(row), ...(JSON.parse(row.response) as { output: Members[] }).output] }
 
 /** Ids are repeated only where they look like ids. */
 function named (id: string): string { return /^[\w.-]{1,64}$/.test(id) ? ` ${id}` : '' }
@@ -119,6 +158,6 @@ function gone (id: string, isFirst: boolean): GatewayError {
   return new GatewayError('previous_response_not_found', `${what} is not kept for this tenant; send the items in input.`, { param: 'previous_response_id' })
 }
 
-function tooMuch (): GatewayError {
-  return new GatewayError('invalid_value', "Invalid value for 'previous_response_id': it goes on from more than can be sent in one request; send the items in input.", { param: 'previous_response_id' })
+function tooMuch (param: string): GatewayError {
+  return new GatewayError('invalid_value', `Invalid value for '${param}': it goes on from more than can be sent in one request; send the items in input.`, { param })
 }

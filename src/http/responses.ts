@@ -2,20 +2,28 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.ts'
 import { estimateTokens } from '../limits/estimate.ts'
 import { OPENAI_ERRORS } from '../listener/errors.ts'
-import { classOf } from '../policy/classify.ts'
 import { routeOf } from '../pipeline/targets.ts'
+import type { Seal } from '../tenants/seal.ts'
 import { parseBody } from '../wire/parse.ts'
 import { ResponseAnswer } from '../wire/responses/answer.ts'
-import { identified, pageOf } from '../wire/responses/listing.ts'
-import { readRequest, toChat, type ResponseRequest } from '../wire/responses/request.ts'
+import { pageOf } from '../wire/responses/listing.ts'
+import { readRequest } from '../wire/responses/request.ts'
 import { validateChat } from '../wire/validate.ts'
 import { bodyOf, claimedClass, opening, serve, type CallRouteParts } from './calls.ts'
-import { ascii } from './decision.ts'
+import { compactRoute } from './compact.ts'
 import { TranslatingOutlet } from './dialect.ts'
-import { KeptResponses, type Earlier, type KeepingParts } from './kept.ts'
+import { isStored, KeptResponses, type KeepingParts } from './kept.ts'
+import type { SocketParts } from './socket.ts'
+import { responseSockets } from './sockets.ts'
+import { Turns } from './turns.ts'
+import { warningHeaders } from './warnings.ts'
 
 export interface ResponseRouteParts extends CallRouteParts {
   readonly keeping: KeepingParts
+  /** For conversations that were compacted. */
+  readonly seal: Seal
+  /** For WebSockets. */
+  readonly sockets: Pick<SocketParts, 'tenants' | 'refusal' | 'onFailure' | 'limits'>
 }
 
 type WithId = { Params: { id: string }, Querystring: Readonly<Record<string, string | string[]>> }
@@ -25,23 +33,25 @@ export async function responseRoutes (server: FastifyInstance, parts: ResponseRo
   const { services } = parts
   const kept = new KeptResponses(parts.keeping)
   server.addHook('onClose', async () => { kept.close() })
+  const turns = new Turns(kept, parts.seal)
+  await server.register(compactRoute, { ...parts, turns })
+  await server.register(responseSockets, { ...parts, ...parts.sockets, kept, turns })
   const config = { scope: 'inference' } as const
 
   server.post('/v1/responses', { config, onRequest: opening({ endpoint: 'responses', errors: OPENAI_ERRORS }, parts) }, async (request, reply) => {
     const asked = readRequest(bodyOf(request))
-    const { name: tenant, storeResponses } = request.principal!.tenant
-    const stored = isStored(asked, storeResponses === true)
-    const earlier = await kept.earlier(tenant, asked.previousId)
-    const { chat, warnings } = toChat(asked, earlier?.items)
-    const items = identified(asked.items)
+    const { name: tenant } = request.principal!.tenant
+    const stored = isStored(asked, request.principal!.tenant)
+    const turn = await turns.read(tenant, asked, claimedClass(request))
+    const { chat, warnings } = turns.chat(tenant, turn)
     const onEnd = (response: Record<string, unknown>) => {
-      kept.keep({ tenant, previousId: asked.previousId, dataClass: request.call!.record.dataClass!, items, response })
+      kept.keep({ tenant, previousId: asked.previousId, dataClass: request.call!.record.dataClass!, items: turn.items, response })
     }
     await serve(parts, request, reply, {
       chat,
-      claimedClass: classBehind(earlier, request),
+      claimedClass: turn.claimedClass,
       headers: () => warningHeaders([...asked.warnings, ...warnings]),
-      outlet: inner => new TranslatingOutlet(inner, new ResponseAnswer({ request: asked, stored, ...stored && { onEnd } }))
+      outlet: inner => new TranslatingOutlet(inner, new ResponseAnswer({ id: turn.id, request: asked, stored, ...stored && { onEnd } }))
     })
   })
 
@@ -49,8 +59,8 @@ export async function responseRoutes (server: FastifyInstance, parts: ResponseRo
     if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
     const { tenant } = request.principal!
     const asked = readRequest(parseBody(request.body as Buffer))
-    const earlier = await kept.earlier(tenant.name, asked.previousId)
-    const chat = validateChat(toChat(asked, earlier?.items).chat)
+    const turn = await turns.read(tenant.name, asked, claimedClass(request))
+    const chat = validateChat(turns.chat(tenant.name, turn).chat)
     routeOf(services, tenant, chat.model)
     return { object: 'response.input_tokens', input_tokens: estimateTokens(chat, services.config.limits.assumedOutputTokens).input }
   })
@@ -81,26 +91,3 @@ export async function responseRoutes (server: FastifyInstance, parts: ResponseRo
 }
 
 function tenantOf (request: { principal: FastifyRequest['principal'] }): string { return request.principal!.tenant.name }
-
-/** Left open by the caller, the tenant's policy says it. Asked for and not allowed, it is refused. */
-function isStored ({ store }: ResponseRequest, allowed: boolean): boolean {
-  if (store === true && !allowed) {
-    throw new GatewayError('unsupported_value', "Unsupported value: 'store' must be false; this tenant's responses are not kept (tenants[].storeResponses).", { param: 'store' })
-  }
-  return store ?? allowed
-}
-
-/** What goes on from a response is at least as secret. */
-function classBehind (earlier: Earlier | null, request: FastifyRequest): string | undefined {
-  const claimed = claimedClass(request)
-  return earlier === null ? claimed : classOf(classOf('public', earlier.dataClass), claimed)
-}
-
-const MOST_WARNINGS = 8
-
-/** What was left out, in `x-torchgate-warning`. */
-function warningHeaders (warnings: readonly string[]): Readonly<Record<string, string>> {
-  if (warnings.length === 0) return {}
-  const more = warnings.length - MOST_WARNINGS
-  return { 'x-torchgate-warning': ascii([...warnings.slice(0, MOST_WARNINGS), ...more > 0 ? [`and ${more} more`] : []].join('; ')) }
-}

@@ -37,6 +37,8 @@ export interface ServerParts {
 export interface ApiServer {
   readonly server: FastifyInstance
   readonly heartbeats: Heartbeats
+  /** Why no further call can be taken now, for calls that come on an open connection; null while there is no reason. */
+  refusal (): GatewayError | null
   /** Refuses new calls from then on. */
   drain (): void
 }
@@ -75,14 +77,15 @@ export async function createServer ({ config, tenants, pressure, onShed, onFailu
     // After the route's own hooks, which open the call, and before the body is read.
     route.onRequest = [route.onRequest ?? [], check].flat()
   })
-  server.addHook('onRequest', (_request, _reply, done) => {
-    if (draining) { done(new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 })); return }
+  const refusal = (): GatewayError | null => {
+    if (draining) return new GatewayError('draining', 'The gateway is shutting down.', { retryAfterS: 5 })
     const reason = pressure()
-    if (reason === null) { done(); return }
+    if (reason === null) return null
     onShed(reason)
-    done(new GatewayError('gateway_overloaded', SHED[reason], { retryAfterS: 1 }))
-  })
-  return { server, heartbeats: new Heartbeats(config.server.heartbeatMs), drain: () => { draining = true } }
+    return new GatewayError('gateway_overloaded', SHED[reason], { retryAfterS: 1 })
+  }
+  server.addHook('onRequest', (_request, _reply, done) => { done(refusal() ?? undefined) })
+  return { server, heartbeats: new Heartbeats(config.server.heartbeatMs), refusal, drain: () => { draining = true } }
 }
 
 const SHED: Readonly<Record<PressureReason, string>> = {

@@ -3,10 +3,10 @@
  * a stream and a body of the same call say the same.
  * Source of names and order: OpenAI API reference, "Responses streaming events"; Open Responses, 2026-04-24; read 2026-11-22.
  */
-import { randomBytes } from 'node:crypto'
 import { GatewayError } from '../../errors.ts'
 import type { ChatChunk, ChatCompletion, ChatUsage } from '../chat.ts'
 import type { Members } from '../check.ts'
+import { itemId, newId } from './ids.ts'
 import { CallItem, MessageItem, ReasoningItem, type Item, type Say } from './output.ts'
 import type { ResponseRequest } from './request.ts'
 
@@ -15,6 +15,8 @@ const MOST_CHARACTERS = 16 * 1024 * 1024
 const MOST_CALLS = 128
 
 export interface Facts {
+  /** Of the response; a new one if left out. */
+  readonly id?: string
   readonly request: ResponseRequest
   /** Whether the response will be kept. */
   readonly stored: boolean
@@ -23,7 +25,7 @@ export interface Facts {
 }
 
 export class ResponseAnswer {
-  readonly id = newId('resp')
+  readonly id: string
   readonly #facts: Facts
   readonly #createdAt = seconds()
   readonly #items: Item[] = []
@@ -38,7 +40,10 @@ export class ResponseAnswer {
   #begun = false
   #ended = false
 
-  constructor (facts: Facts) { this.#facts = facts }
+  constructor (facts: Facts) {
+    this.#facts = facts
+    this.id = facts.id ?? newId('resp')
+  }
 
   /** The response to a call that was not streamed. */
   whole (completion: ChatCompletion): Members {
@@ -104,14 +109,14 @@ export class ResponseAnswer {
   #reasoning (): ReasoningItem {
     if (this.#open instanceof ReasoningItem) return this.#open
     this.#closeText()
-    const item = new ReasoningItem(newId('rs'), this.#items.length, this.#say, this.#facts.request.hasSummary)
+    const item = new ReasoningItem(this.#newItem('rs'), this.#items.length, this.#say, this.#facts.request.hasSummary)
     return this.#open = this.#add(item)
   }
 
   #message (): MessageItem {
     if (this.#open instanceof MessageItem) return this.#open
     this.#closeText()
-    return this.#open = this.#add(new MessageItem(newId('msg'), this.#items.length, this.#say))
+    return this.#open = this.#add(new MessageItem(this.#newItem('msg'), this.#items.length, this.#say))
   }
 
   #call (delta: Members): void {
@@ -124,7 +129,7 @@ export class ResponseAnswer {
       this.#closeText()
       const declared = this.#facts.request.toolbox.declared.get(said['name']) ?? { kind: 'function', name: said['name'], namespace: null }
       const id = isText(delta['id']) ? delta['id'] : newId('call')
-      call = this.#add(new CallItem(newId(declared.kind === 'custom' ? 'ctc' : 'fc'), this.#items.length, this.#say, id, declared))
+      call = this.#add(new CallItem(this.#newItem(declared.kind === 'custom' ? 'ctc' : 'fc'), this.#items.length, this.#say, id, declared))
       this.#calls.set(index, call)
     }
     if (isText(said['arguments'])) call.text(this.#counted(said['arguments']))
@@ -135,6 +140,8 @@ export class ResponseAnswer {
     item.open()
     return item
   }
+
+  #newItem (prefix: string): string { return itemId(prefix, this.id, this.#items.length) }
 
   #closeText (): void {
     this.#open?.close('completed')
@@ -201,15 +208,13 @@ export class ResponseAnswer {
 
 function isText (value: unknown): value is string { return typeof value === 'string' && value !== '' }
 
-export function newId (prefix: string): string { return `${prefix}_${randomBytes(24).toString('hex')}` }
-
-function seconds (): number { return Math.floor(Date.now() / 1000) }
+export function seconds (): number { return Math.floor(Date.now() / 1000) }
 
 /** Of the codes OpenAI documents for a failed response, the two that can happen here. */
 function failureOf ({ status }: GatewayError): string { return status === 429 ? 'rate_limit_exceeded' : 'server_error' }
 
 /** Null where the backend does not count: the ledger's own estimate is no fact about the answer. */
-function usageOf (usage: ChatUsage | null): Members | null {
+export function usageOf (usage: ChatUsage | null): Members | null {
   if (usage === null) return null
   const { prompt_tokens: input, completion_tokens: output } = usage
   return {

@@ -7,7 +7,7 @@ export const MOST_ITEMS = 10_000
 
 /** Items that only OpenAI's own tools and state make. */
 const NOT_SERVED = new Set([
-  'additional_tools', 'apply_patch_call', 'apply_patch_call_output', 'code_interpreter_call', 'compaction', 'compaction_trigger', 'computer_call',
+  'additional_tools', 'apply_patch_call', 'apply_patch_call_output', 'code_interpreter_call', 'compaction_trigger', 'computer_call',
   'computer_call_output', 'configuration_update', 'file_search_call', 'image_generation_call', 'local_shell_call', 'local_shell_call_output',
   'mcp_approval_request', 'mcp_approval_response', 'mcp_call', 'mcp_list_tools', 'program', 'program_output', 'shell_call', 'shell_call_output',
   'tool_search_call', 'tool_search_output', 'web_search_call'
@@ -68,6 +68,7 @@ const ITEMS = {
     content: list(variant('type', { reasoning_text: thought }), { of: 'objects', least: 0 }),
     encrypted_content: anyText
   }),
+  compaction: shape({ id: itemId, encrypted_content: text({ least: 1 }) }, 'encrypted_content'),
   item_reference: shape({ id: itemId }, 'id')
 }
 const known = variant('type', ITEMS)

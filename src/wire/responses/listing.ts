@@ -1,17 +1,17 @@
 /** Items as they are listed. Source: OpenAI API reference, "List input items", read 2026-11-22. */
 import type { Members } from '../check.ts'
 import { integer, oneOf, text, toError, within } from '../check.ts'
-import { newId } from './answer.ts'
+import { FIRST_INPUT, itemId } from './ids.ts'
 
 const PREFIXES: Readonly<Record<string, string>> = {
-  message: 'msg', reasoning: 'rs', function_call: 'fc', function_call_output: 'fco', custom_tool_call: 'ctc', custom_tool_call_output: 'ctco'
+  message: 'msg', reasoning: 'rs', function_call: 'fc', function_call_output: 'fco', custom_tool_call: 'ctc', custom_tool_call_output: 'ctco', compaction: 'cmp'
 }
 
-/** Every item with an id, and every message with parts. */
-export function identified (items: readonly Members[]): Members[] {
-  return items.map(item => ({
+/** Every item with an id, and every message with parts. @param response whose input they are */
+export function identified (items: readonly Members[], response: string): Members[] {
+  return items.map((item, index) => ({
     ...item,
-    id: item['id'] ?? newId(PREFIXES[item['type'] as string] ?? 'item'),
+    id: item['id'] ?? itemId(PREFIXES[item['type'] as string] ?? 'item', response, FIRST_INPUT + index),
     ...item['type'] === 'message' && typeof item['content'] === 'string' && { content: [partOf(item['role'], item['content'])] }
   }))
 }

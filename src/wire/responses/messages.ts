@@ -12,7 +12,7 @@ export interface Conversation { readonly messages: readonly Members[], readonly 
  * start are one message, because the templates of many models take no second one.
  * @param items what the caller sent
  * @param earlier what was said in the responses before
- * @throws GatewayError for an output without its call, a call without its output, and a reference
+ * @throws GatewayError for an output without its call, a call without its output, and for what has to be looked up or opened before
  */
 export function toMessages (instructions: string | null, items: readonly Members[], earlier: readonly Members[] = []): Conversation {
   const spoken = [...earlier, ...items]
@@ -64,7 +64,9 @@ class Talk {
       case 'reasoning': return this.#reasoning(one, path)
       case 'function_call': return this.#call(one, one['arguments'] as string)
       case 'custom_tool_call': return this.#call(one, customArguments(one['input'] as string))
-      case 'item_reference': throw new GatewayError('unsupported_value', `Invalid value for '${path}': references to items are not served; send the item itself.`, { param: path })
+      case 'item_reference':
+      case 'compaction':
+        throw new GatewayError('unsupported_value', `Invalid value for '${path}': it cannot be read here; send the item itself.`, { param: path })
       default:
         this.#close()
         this.#messages.push({ role: 'tool', tool_call_id: one['call_id'], content: outputOf(one['output']) })

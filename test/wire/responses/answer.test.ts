@@ -42,7 +42,7 @@ function streamed (chunks: ChatChunk[], more: Body = {}): Event[] {
 const responseOf = (events: Event[]) => events.at(-1)!['response'] as OpenAI.Responses.Response
 const typesOf = (events: Event[]) => events.map(({ type }) => type.replace(/^response\./, ''))
 /** Ids and times are new each time. */
-const plain = (value: unknown) => JSON.parse(JSON.stringify(value).replaceAll(/"(?:rs|msg|fc|ctc|resp)_[0-9a-f]{48}"/g, '"id"').replaceAll(/"(created_at|completed_at)":\d+/g, '"$1":1')) as Body
+const plain = (value: unknown) => JSON.parse(JSON.stringify(value).replaceAll(/"(?:rs|msg|fc|ctc|resp)_[0-9a-f]{48,52}"/g, '"id"').replaceAll(/"(created_at|completed_at)":\d+/g, '"$1":1')) as Body
 
 function completion (message: Body, finish = 'stop', more: Body = {}): ChatCompletion {
   return { ...head, object: 'chat.completion', choices: [{ index: 0, message: { role: 'assistant', content: null, refusal: null, ...message }, logprobs: null, finish_reason: finish, ...more }], usage } as unknown as ChatCompletion
