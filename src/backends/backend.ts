@@ -36,6 +36,8 @@ export interface Backend {
   /** A text in the model's own tokens. Left out where nobody knows them. */
   tokenize? (request: TokenizeRequest, options: ChatOptions): Promise<Answer>
   detokenize? (request: DetokenizeRequest, options: ChatOptions): Promise<Answer>
+  /** Tokens of a prompt, as the model itself will read it. Left out where nobody knows. */
+  count? (request: ChatRequest, options: ChatOptions): Promise<number>
   /** Refuses new calls, lets running ones finish until `signal` aborts, frees everything. */
   close (signal?: AbortSignal): Promise<void>
 }

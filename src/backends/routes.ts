@@ -3,7 +3,7 @@ import { isTextCompletion } from '../wire/completions.ts'
 import { isEmbeddings } from '../wire/embeddings.ts'
 import { FORWARDED, type Forwarded } from '../wire/forward.ts'
 import { isRanking } from '../wire/rerank.ts'
-import { isText, isTokens } from '../wire/tokenize.ts'
+import { isCount, isText, isTokens } from '../wire/tokenize.ts'
 
 export interface Route {
   /** Behind `/v1`. */
@@ -22,6 +22,9 @@ export const COMPLETIONS: Route = { path: '/completions', answer: 'text completi
 /** Local workers alone. */
 export const TOKENIZE: Route = { path: '/tokenize', answer: 'list of tokens', isAnswer: isTokens }
 export const DETOKENIZE: Route = { path: '/detokenize', answer: 'text of tokens', isAnswer: isText }
+
+/** Of the prompt of a chat completion. */
+export const COUNT: Route = { path: '/count', answer: 'count of tokens', isAnswer: isCount }
 
 export const RERANK: Route = { path: '/rerank', answer: 'ranking', isAnswer: isRanking }
 

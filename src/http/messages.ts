@@ -1,15 +1,16 @@
 import type { FastifyInstance } from 'fastify'
 import { GatewayError } from '../errors.ts'
-import { estimateTokens } from '../limits/estimate.ts'
 import type { ErrorDialect } from '../listener/errors.ts'
 import type { Services } from '../pipeline/chat.ts'
-import { routeOf } from '../pipeline/targets.ts'
+import { countInput } from '../pipeline/count.ts'
 import { MessageStream, toMessage, type AnswerFacts } from '../wire/messages/answer.ts'
 import { errorBody, errorStatus } from '../wire/messages/errors.ts'
 import { showsThoughts, toChat, toCountedChat } from '../wire/messages/request.ts'
 import { parseBody } from '../wire/parse.ts'
 import { validateChat } from '../wire/validate.ts'
 import { TranslatingOutlet, type Asked, type Dialect } from './dialect.ts'
+import { countedIn } from './counted.ts'
+import { disconnectSignal } from './disconnect.ts'
 
 const errors: ErrorDialect = {
   status: errorStatus,
@@ -46,12 +47,14 @@ function factsOf ({ body, call }: Asked): AnswerFacts {
   }
 }
 
-/** POST /v1/messages/count_tokens: the gateway's own estimate, the one that limits reserve by. No model is asked. */
+/** POST /v1/messages/count_tokens: by the model's own vocabulary where it is local, else an estimate. */
 export async function countTokensRoute (server: FastifyInstance, { services }: { services: Services }): Promise<void> {
-  server.post('/v1/messages/count_tokens', { config: { scope: 'inference', errors } }, async request => {
+  server.post('/v1/messages/count_tokens', { config: { scope: 'inference', errors } }, async (request, reply) => {
     if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
     const chat = validateChat(toCountedChat(parseBody(request.body as Buffer)))
-    routeOf(services, request.principal!.tenant, chat.model)
-    return { input_tokens: estimateTokens(chat, services.config.limits.assumedOutputTokens).input }
+    const { tenant } = request.principal!
+    const counted = await countInput(services, { tenant, chat, callId: request.id, signal: disconnectSignal(reply.raw, () => {}) })
+    void reply.header(...countedIn(counted))
+    return { input_tokens: counted.tokens }
   })
 }

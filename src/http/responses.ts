@@ -1,8 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.ts'
-import { estimateTokens } from '../limits/estimate.ts'
 import { OPENAI_ERRORS } from '../listener/errors.ts'
-import { routeOf } from '../pipeline/targets.ts'
+import { countInput } from '../pipeline/count.ts'
 import type { Seal } from '../tenants/seal.ts'
 import { parseBody } from '../wire/parse.ts'
 import { ResponseAnswer } from '../wire/responses/answer.ts'
@@ -11,7 +10,9 @@ import { readRequest } from '../wire/responses/request.ts'
 import { validateChat } from '../wire/validate.ts'
 import { bodyOf, claimedClass, opening, serve, type CallRouteParts } from './calls.ts'
 import { compactRoute } from './compact.ts'
+import { countedIn } from './counted.ts'
 import { TranslatingOutlet } from './dialect.ts'
+import { disconnectSignal } from './disconnect.ts'
 import { isStored, KeptResponses, type KeepingParts } from './kept.ts'
 import type { SocketParts } from './socket.ts'
 import { responseSockets } from './sockets.ts'
@@ -55,14 +56,15 @@ export async function responseRoutes (server: FastifyInstance, parts: ResponseRo
     })
   })
 
-  server.post('/v1/responses/input_tokens', { config }, async request => {
+  server.post('/v1/responses/input_tokens', { config }, async (request, reply) => {
     if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
     const { tenant } = request.principal!
     const asked = readRequest(parseBody(request.body as Buffer))
     const turn = await turns.read(tenant.name, asked, claimedClass(request))
     const chat = validateChat(turns.chat(tenant.name, turn).chat)
-    routeOf(services, tenant, chat.model)
-    return { object: 'response.input_tokens', input_tokens: estimateTokens(chat, services.config.limits.assumedOutputTokens).input }
+    const counted = await countInput(services, { tenant, chat, callId: request.id, signal: disconnectSignal(reply.raw, () => {}) })
+    void reply.header(...countedIn(counted))
+    return { object: 'response.input_tokens', input_tokens: counted.tokens }
   })
 
   server.get<WithId>('/v1/responses/:id', { config }, async request => {

@@ -42,6 +42,11 @@ export function isText (value: unknown): boolean {
   return isObject(value) && typeof value['content'] === 'string'
 }
 
+/** Is this a whole answer? */
+export function isCount (value: unknown): boolean {
+  return isObject(value) && Number.isSafeInteger(value['count'])
+}
+
 /** @throws GatewayError that names the parameter at fault */
 export function validateDetokenize (body: Members): DetokenizeRequest {
   const fault = detokenize(body)

@@ -33,7 +33,8 @@ function readArguments (argv: string[]): WorkerOptions {
       'batch-tokens': { type: 'string', default: '512' },
       threads: { type: 'string', default: '1' },
       gpu: { type: 'string', default: 'auto' },
-      sha256: { type: 'string' }
+      sha256: { type: 'string' },
+      'vocabulary-only': { type: 'boolean', default: false }
     }
   })
   const { model, name, socket, port, gpu } = values
@@ -51,7 +52,8 @@ function readArguments (argv: string[]): WorkerOptions {
     batchTokens: whole('batch-tokens', values['batch-tokens'], 32, 16_384),
     threads: whole('threads', values.threads, 1, 512),
     gpu: gpu === 'false' ? false : gpu as Gpu,
-    sha256: values.sha256
+    sha256: values.sha256,
+    vocabularyOnly: values['vocabulary-only']
   }
 }
 

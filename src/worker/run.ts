@@ -4,9 +4,9 @@ import { rmSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
-import { loadModel, type ModelOptions } from './load.ts'
-import type { WorkerMessage } from './protocol.ts'
-import { serveModel } from './serve.ts'
+import { loadModel, loadReader, type LoadEvents, type ModelOptions } from './load.ts'
+import type { AliveMessage, ReadyMessage, WorkerMessage } from './protocol.ts'
+import { serveModel, serveReader, type Service } from './serve.ts'
 
 export interface WorkerOptions extends ModelOptions {
   /** Unix socket to listen on, instead of `port`. Made readable by this user alone, removed at the end. */
@@ -14,6 +14,8 @@ export interface WorkerOptions extends ModelOptions {
   /** TCP port; 0 takes a free one. */
   readonly port?: number | undefined
   readonly host?: string | undefined
+  /** Only tells what texts are to the model; computes nothing. */
+  readonly vocabularyOnly?: boolean | undefined
 }
 
 /** How long answers under way may go on after SIGTERM. */
@@ -34,12 +36,10 @@ export async function runWorker (options: WorkerOptions): Promise<number> {
   const stop = stopRequest()
   try {
     if (options.socket !== undefined) await claimSocket(options.socket)
-    const model = await loadModel(options, { signal: stop.signal, onProgress: fraction => { parent.loading(fraction) }, log })
-    const service = serveModel(model, log)
+    const { service, loaded, words, sign } = await open(options, { signal: stop.signal, onProgress: fraction => { parent.loading(fraction) }, log })
     const address = await listen(service.server, options)
-    await parent.send({ kind: 'ready', contextTokens: model.contextTokens, slots: model.slots, memoryBytes: model.memoryBytes },
-      `${address}, ${model.slots} slots of ${model.contextTokens} tokens on ${model.device}`)
-    parent.reassure(() => ({ kind: 'alive', steps: model.batch.stats.steps, isBusy: model.batch.isBusy }))
+    await parent.send({ kind: 'ready', ...loaded }, `${address}, ${words}`)
+    parent.reassure(() => ({ kind: 'alive', ...sign() }))
     await stop.requested
     await service.drain(AbortSignal.timeout(DRAIN_MS))
     return 0
@@ -48,6 +48,30 @@ export async function runWorker (options: WorkerOptions): Promise<number> {
     const message = thrown instanceof Error ? thrown.message : String(thrown)
     await parent.send({ kind: 'failed', message }, message)
     return EXIT_LOAD_FAILED
+  }
+}
+
+interface Opened {
+  readonly service: Service
+  readonly loaded: Omit<ReadyMessage, 'kind'>
+  /** For a person. */
+  readonly words: string
+  sign (): Omit<AliveMessage, 'kind'>
+}
+
+async function open (options: WorkerOptions, events: LoadEvents): Promise<Opened> {
+  if (options.vocabularyOnly === true) {
+    const reader = await loadReader(options, events)
+    const loaded = { contextTokens: reader.contextTokens, slots: 1, memoryBytes: process.memoryUsage.rss() }
+    return { service: serveReader(reader, log), loaded, words: 'the vocabulary alone', sign: () => ({ steps: 0, isBusy: false }) }
+  }
+  const model = await loadModel(options, events)
+  const { contextTokens, slots, memoryBytes, device, batch } = model
+  return {
+    service: serveModel(model, log),
+    loaded: { contextTokens, slots, memoryBytes },
+    words: `${slots} slots of ${contextTokens} tokens on ${device}`,
+    sign: () => ({ steps: batch.stats.steps, isBusy: batch.isBusy })
   }
 }
 

@@ -17,7 +17,7 @@ import { estimateBytes } from '../../models/memory.ts'
 import { keepAliveMs as readKeepAlive } from '../../wire/keep-alive.ts'
 import type { Availability, Backend, ChatOptions } from '../backend.ts'
 import { bodyOf, type Asking } from '../http.ts'
-import { CHAT, COMPLETIONS, DETOKENIZE, embeddingsRoute, RERANK, TOKENIZE, type Route } from '../routes.ts'
+import { CHAT, COMPLETIONS, COUNT, DETOKENIZE, embeddingsRoute, RERANK, TOKENIZE, type Route } from '../routes.ts'
 import { Admission, type Life } from './admission.ts'
 import type { Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
@@ -25,7 +25,9 @@ import { Memory } from './memory.ts'
 import { PooledModel } from './model.ts'
 import { place } from './place.ts'
 import type { PoolObserver, PoolStatus } from './status.ts'
+import { WorkerProcess, type ProcessEvents } from './process.ts'
 import { serve } from './tries.ts'
+import { Vocabularies } from './vocabularies.ts'
 import { PooledWorker, type PoolLog } from './worker.ts'
 
 /** `.ts` here, `.js` in the package. */
@@ -75,6 +77,7 @@ class LocalPool implements Pool {
   readonly #folder: string
   readonly #models: ReadonlyMap<string, PooledModel>
   readonly #memory: Memory
+  readonly #vocabularies: Vocabularies
   readonly #calls = new Set<Call>()
   readonly #events = new EventEmitter<{ change: [], idle: [] }>().setMaxListeners(0)
   #processes = 0
@@ -87,6 +90,7 @@ class LocalPool implements Pool {
     this.#folder = openFolder()
     this.#models = new Map(config.models.map(model => [model.name, this.#model(model)]))
     this.#memory = new Memory(config.name, limitOf(config), [...this.#models.values()], options.log ?? (() => undefined))
+    this.#vocabularies = new Vocabularies({ pool: config.name, start: (model, events) => this.#startVocabulary(model, events) })
     this.#memory.start()
   }
 
@@ -99,8 +103,14 @@ class LocalPool implements Pool {
 
   chat (request: ChatRequest, options: ChatOptions): Promise<Answer> { return this.#ask(CHAT, request, options) }
 
-  tokenize (request: TokenizeRequest, options: ChatOptions): Promise<Answer> { return this.#ask(TOKENIZE, request, options) }
-  detokenize (request: DetokenizeRequest, options: ChatOptions): Promise<Answer> { return this.#ask(DETOKENIZE, request, options) }
+  tokenize (request: TokenizeRequest, options: ChatOptions): Promise<Answer> { return this.#read(TOKENIZE, request, options) }
+  detokenize (request: DetokenizeRequest, options: ChatOptions): Promise<Answer> { return this.#read(DETOKENIZE, request, options) }
+
+  async count (request: ChatRequest, options: ChatOptions): Promise<number> {
+    const answer = await this.#read(COUNT, { ...request, stream: false, n: 1 }, options) as BodyAnswer
+    return (answer.value as { readonly count: number }).count
+  }
+
   rerank (request: RerankRequest, options: ChatOptions): Promise<Answer> { return this.#ask(RERANK, request, options) }
   complete (request: CompletionRequest, options: ChatOptions): Promise<Answer> { return this.#ask(COMPLETIONS, request, options) }
 
@@ -108,12 +118,30 @@ class LocalPool implements Pool {
     return await this.#ask(embeddingsRoute(inputsOf(request.input).length), request, options) as BodyAnswer
   }
 
+  /** Of a worker only where one has a slot to spare: nobody waits, and no model is loaded, for what computes nothing. */
+  async #read (route: Route, request: PoolRequest, options: ChatOptions): Promise<Answer> {
+    const { name, admission } = this.#find(request.model)
+    if (admission.availability().freeSlots > 0) return this.#ask(route, request, options)
+    const call = this.#begin(options)
+    try {
+      const config = this.#config.models.find(model => model.name === name)!
+      return await this.#vocabularies.ask(config, this.#question(route, request, options), call.signal)
+    } finally {
+      call.end()
+    }
+  }
+
+  #begin ({ signal }: ChatOptions): Call {
+    if (signal.aborted) throw cancelled(signal)
+    const call: Call = new Call(signal, () => { this.#left(call) })
+    this.#calls.add(call)
+    return call
+  }
+
   async #ask (route: Route, request: PoolRequest, options: ChatOptions): Promise<Answer> {
     const model = this.#find(request.model)
     const keepAliveMs = keepAliveOf(request, model, this.name)
-    if (options.signal.aborted) throw cancelled(options.signal)
-    const call: Call = new Call(options.signal, () => { this.#left(call) })
-    this.#calls.add(call)
+    const call = this.#begin(options)
     try {
       return await this.#serve(call, model.admission, this.#question(route, request, options), keepAliveMs)
     } catch (error) {
@@ -164,6 +192,14 @@ class LocalPool implements Pool {
       pool, config, swap, workers, admission, observer, log, estimate: () => estimate(config), changed
     })
     return model
+  }
+
+  /** Without a GPU, and without the digest of the whole file. */
+  #startVocabulary (model: LocalModelConfig, events: ProcessEvents): WorkerProcess {
+    const { timeouts: { loadMs }, watchdog } = this.#config
+    const socketPath = join(this.#folder, `${this.#processes++}.sock`)
+    const plan = { entry: this.#options.entry ?? WORKER, loadMs, socketPath, watchdog, vocabularyOnly: true }
+    return new WorkerProcess({ ...plan, model: { ...model, slots: 1, gpu: false, environment: {} } }, events)
   }
 
   /** @param model asked for later: queue and model know each other */
@@ -220,7 +256,7 @@ class LocalPool implements Pool {
   async #close (): Promise<void> {
     if (this.#calls.size > 0) await once(this.#events, 'idle')
     this.#memory.close()
-    await Promise.all(this.#workers.map(worker => worker.stop()))
+    await Promise.all([this.#vocabularies.close(), ...this.#workers.map(worker => worker.stop())])
     await rm(this.#folder, { recursive: true, force: true })
     folders.delete(this.#folder)
   }

@@ -26,6 +26,8 @@ export interface ProcessPlan {
   readonly loadMs: number
   /** Applies from the moment the model is loaded. */
   readonly watchdog: WatchdogRules
+  /** The process reads texts and computes nothing. */
+  readonly vocabularyOnly?: boolean
 }
 
 export interface ProcessEvents {
@@ -182,12 +184,12 @@ export class WorkerProcess {
   }
 }
 
-function argumentsOf ({ model, socketPath }: ProcessPlan): string[] {
+function argumentsOf ({ model, socketPath, vocabularyOnly = false }: ProcessPlan): string[] {
   const options = {
     model: model.path, name: model.name, socket: socketPath, slots: model.slots, 'context-tokens': model.contextTokens,
     'batch-tokens': model.batchTokens, threads: model.threads, gpu: model.gpu, ...model.sha256 !== undefined && { sha256: model.sha256 }
   }
-  return Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
+  return [...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]), ...vocabularyOnly ? ['--vocabulary-only'] : []]
 }
 
 function environmentOf (model: LocalModelConfig): NodeJS.ProcessEnv {
