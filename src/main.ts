@@ -129,6 +129,21 @@ models.command('rm')
   .option('--data-dir <folder>', 'folder of the database')
   .action(async (name, options) => { process.exitCode = await (await import('./cli/models.ts')).remove(name, options, process.env) })
 
+const route = program.command('route').description('which prompts are hard')
+route.command('train')
+  .description('train a scorer from what a weak and a strong model answered, and say how good it is on prompts it has not seen')
+  .argument('<files...>', 'JSONL, also .gz, a line for each prompt: {"prompt": text, "weak": grade, "strong": grade}')
+  .requiredOption('--out <file>', 'where the scorer is written')
+  .option('--name <name>', 'name of the scorer, for explanations', 'trained')
+  .option('--folds <number>', 'parts the prompts are divided in; each is scored by what the others taught', count, 5)
+  .option('--share <number>', 'share of the calls that may go to the strong model, for the threshold', share, 0.3)
+  .action(async (files, options) => { process.exitCode = await (await import('./cli/route.ts')).trainScorer(files, options) })
+route.command('score')
+  .description('score a prompt and say why')
+  .argument('[prompt]', 'read from standard input if left out')
+  .option('--scorer <file>', 'one that was trained; without it the heuristic')
+  .action(async (prompt, options) => { process.exitCode = await (await import('./cli/route.ts')).scorePrompt(prompt, options) })
+
 program.command('docs')
   .description('print the reference pages from the code')
   .option('--check', 'only compare, exit 1 when one differs', false)
@@ -148,6 +163,12 @@ function port (text: string): number {
 }
 
 function repeated (text: string, before: readonly string[]): readonly string[] { return [...before, text] }
+
+function share (text: string): number {
+  const value = Number(text)
+  if (!/^[\d.]+$/.test(text) || !(value >= 0 && value <= 1)) throw new InvalidArgumentError('expected a number from 0 to 1.')
+  return value
+}
 
 function count (text: string): number {
   const value = Number(text)

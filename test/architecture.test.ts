@@ -11,7 +11,7 @@ const LAYERS = [
   ['tenants', 'limits', 'policy', 'backends', 'worker', 'usage', 'egress', 'files'],
   ['pipeline', 'listener'],
   ['batches'],
-  ['http', 'admin', 'telemetry'],
+  ['http', 'admin', 'telemetry', 'evaluate'],
   ['gateway.ts'],
   ['cli'],
   ['main.ts']
