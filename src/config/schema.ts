@@ -58,6 +58,7 @@ export const PoolConfig = Type.Object({
   name: Name('Unique name, used in targets, metrics and records.'),
   kind: Type.Literal('pool', { description: 'Local worker processes on this host. Their locality is always `local`.' }),
   models: Type.Array(LocalModelConfig, { minItems: 1, maxItems: 256, description: 'Models to serve.' }),
+  isolation: Type.Enum(['auto', 'required', 'off'] as const, { default: 'auto', description: 'Workers read nothing but their program and their model, start no processes, and have no network. `auto` says at the start where the system cannot keep all their code from the network, `required` refuses to start there, `off` leaves workers as free as the gateway.' }),
   memoryBytes: Type.Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'What the loaded models may take together. A model that does not fit beside the others waits until idle ones are unloaded for it. Left out: 80 % of the memory of the host when a model is loaded on demand, else no limit.' })),
   swap: Part({
     afterCalls: Type.Integer({ minimum: 1, maximum: 100_000, default: 32, description: 'Calls that a loaded model may still begin while another waits for its memory; all that waited for it before the other came, if these are more.' }),

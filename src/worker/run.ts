@@ -1,11 +1,12 @@
 /** The life of a worker process: load, serve, stop. */
 import { once } from 'node:events'
-import { rmSync } from 'node:fs'
+import { unlinkSync } from 'node:fs'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { loadModel, loadReader, type LoadEvents, type ModelOptions } from './load.ts'
 import type { AliveMessage, ReadyMessage, WorkerMessage } from './protocol.ts'
+import { seal } from './seal.ts'
 import { serveModel, serveReader, type Service } from './serve.ts'
 
 export interface WorkerOptions extends ModelOptions {
@@ -38,6 +39,7 @@ export async function runWorker (options: WorkerOptions): Promise<number> {
     if (options.socket !== undefined) await claimSocket(options.socket)
     const { service, loaded, words, sign } = await open(options, { signal: stop.signal, onProgress: fraction => { parent.loading(fraction) }, log })
     const address = await listen(service.server, options)
+    seal(process)
     await parent.send({ kind: 'ready', ...loaded }, `${address}, ${words}`)
     parent.reassure(() => ({ kind: 'alive', ...sign() }))
     await stop.requested
@@ -154,7 +156,7 @@ async function listen (server: Server, { socket, port, host = '127.0.0.1' }: Wor
   } finally {
     process.umask(mask)
   }
-  process.once('exit', () => { rmSync(socket, { force: true }) })
+  process.once('exit', () => { remove(socket) })
   return `unix:${socket}`
 }
 
@@ -167,12 +169,21 @@ async function claimSocket (path: string): Promise<void> {
     await once(probe, 'connect')
   } catch (thrown) {
     const { code } = thrown as NodeJS.ErrnoException
-    if (code === 'ECONNREFUSED') rmSync(path, { force: true })
+    if (code === 'ECONNREFUSED') remove(path)
     return
   } finally {
     probe.destroy()
   }
   throw new Error(`socket ${path}: another process listens on it.`)
+}
+
+/** Not rmSync, which would have to look at it first: at its end a worker may no longer read. */
+function remove (socket: string): void {
+  try {
+    unlinkSync(socket)
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown
+  }
 }
 
 function log (line: string): void { process.stderr.write(`${line}\n`) }

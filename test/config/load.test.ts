@@ -57,7 +57,7 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
   ],
   'members of another kind': [
     change('    kind: pool\n', '    kind: pool\n    locality: local\n'),
-    'torchgate.yaml:4 backends[0].locality: is not known here; known are name, kind, models, memoryBytes, swap, queue, timeouts, restart and watchdog'
+    'torchgate.yaml:4 backends[0].locality: is not known here; known are name, kind, models, isolation, memoryBytes, swap, queue, timeouts, restart and watchdog'
   ],
   'a key written into the file': [
     change('{ env: OPENAI_API_KEY }', 'sk-proj-abcdef'),

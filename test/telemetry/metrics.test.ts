@@ -273,7 +273,7 @@ function modelOf (model: string, workers: WorkerStatus[], queued = 1): ModelStat
 }
 
 function poolOf (pool: string, models: readonly ModelStatus[]): PoolStatus {
-  return { pool, memoryBytes: null, usedBytes: 0, models }
+  return { pool, isolation: { wanted: 'off', permissions: false, networkNamespace: false, reason: null }, memoryBytes: null, usedBytes: 0, models }
 }
 
 function junk (n: number) {

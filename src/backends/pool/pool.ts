@@ -21,6 +21,7 @@ import { CHAT, COMPLETIONS, COUNT, DETOKENIZE, embeddingsRoute, RERANK, TOKENIZE
 import { Admission, type Life } from './admission.ts'
 import type { Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
+import { isolationOf, type Isolation } from './isolation.ts'
 import { Memory } from './memory.ts'
 import { PooledModel } from './model.ts'
 import { place } from './place.ts'
@@ -61,7 +62,10 @@ export interface Pool extends Backend {
   whenReady (signal: AbortSignal): Promise<void>
 }
 
-/** Starts the workers at once; does not wait for them. Calls that come before they are ready wait in the queue. */
+/**
+ * Starts the workers at once; does not wait for them. Calls that come before they are ready wait in the queue.
+ * @throws Error where isolation is required and cannot be had, or the path of TMPDIR is too long for sockets
+ */
 export function createPool (config: PoolConfig, options: PoolOptions): Pool {
   return new LocalPool(config, options)
 }
@@ -74,6 +78,7 @@ class LocalPool implements Pool {
   readonly locality = 'local'
   readonly #config: PoolConfig
   readonly #options: PoolOptions
+  readonly #isolation: Isolation
   readonly #folder: string
   readonly #models: ReadonlyMap<string, PooledModel>
   readonly #memory: Memory
@@ -87,6 +92,8 @@ class LocalPool implements Pool {
     this.name = config.name
     this.#config = config
     this.#options = options
+    this.#isolation = isolationOf(config.name, config.isolation)
+    this.#tellIsolation()
     this.#folder = openFolder()
     this.#models = new Map(config.models.map(model => [model.name, this.#model(model)]))
     this.#memory = new Memory(config.name, limitOf(config), [...this.#models.values()], options.log ?? (() => undefined))
@@ -152,7 +159,13 @@ class LocalPool implements Pool {
 
   status (): PoolStatus {
     const { memoryBytes, usedBytes, models } = this.#memory
-    return { pool: this.name, memoryBytes: Number.isFinite(memoryBytes) ? memoryBytes : null, usedBytes, models: models.map(model => model.status()) }
+    return {
+      pool: this.name,
+      isolation: this.#isolation,
+      memoryBytes: Number.isFinite(memoryBytes) ? memoryBytes : null,
+      usedBytes,
+      models: models.map(model => model.status())
+    }
   }
 
   async whenReady (signal: AbortSignal): Promise<void> {
@@ -183,7 +196,7 @@ class LocalPool implements Pool {
     const changed = () => { admission.changed(); this.#changed() }
     const socketPath = () => join(this.#folder, `${this.#processes++}.sock`)
     const workers = Array.from({ length: config.workers }, (_, at) => new PooledWorker({
-      pool, worker: `w${at}`, model: config, loadMs: timeouts.loadMs, restart, watchdog, entry, socketPath, observer, log, changed
+      pool, worker: `w${at}`, model: config, loadMs: timeouts.loadMs, restart, watchdog, isolation: this.#isolation, entry, socketPath, observer, log, changed
     }))
     const admission: Admission = new Admission({
       pool, model: config.name, ...queue, workers, observer, weightOf, life: this.#lifeOf(() => model)
@@ -194,11 +207,20 @@ class LocalPool implements Pool {
     return model
   }
 
+  /** Who has switched it off knows. */
+  #tellIsolation (): void {
+    const { wanted, networkNamespace, reason } = this.#isolation
+    if (wanted === 'off') return
+    const { log = () => undefined } = this.#options
+    if (networkNamespace) log({ level: 'info', msg: 'workers are isolated: no other files, no processes, no network', pool: this.name })
+    else log({ level: 'warn', msg: 'workers are isolated from files and processes, but the network is not closed to their native code', pool: this.name, reason })
+  }
+
   /** Without a GPU, and without the digest of the whole file. */
   #startVocabulary (model: LocalModelConfig, events: ProcessEvents): WorkerProcess {
     const { timeouts: { loadMs }, watchdog } = this.#config
     const socketPath = join(this.#folder, `${this.#processes++}.sock`)
-    const plan = { entry: this.#options.entry ?? WORKER, loadMs, socketPath, watchdog, vocabularyOnly: true }
+    const plan = { entry: this.#options.entry ?? WORKER, isolation: this.#isolation, loadMs, socketPath, watchdog, vocabularyOnly: true }
     return new WorkerProcess({ ...plan, model: { ...model, slots: 1, gpu: false, environment: {} } }, events)
   }
 

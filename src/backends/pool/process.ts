@@ -4,6 +4,7 @@ import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Pool as Connections, type Dispatcher } from 'undici'
 import type { LocalModelConfig } from '../../config/schema.ts'
+import { commandOf, type Isolation } from './isolation.ts'
 import { LOOK_MS, Watchdog, type Sign, type WatchdogRules } from './watchdog.ts'
 
 /** Between a polite signal and SIGKILL. */
@@ -21,6 +22,7 @@ export interface ProcessPlan {
   /** Program of the worker. */
   readonly entry: string
   readonly model: LocalModelConfig
+  readonly isolation: Isolation
   /** Unix socket the worker will listen on; removed when the process has ended. */
   readonly socketPath: string
   readonly loadMs: number
@@ -104,7 +106,7 @@ export class WorkerProcess {
 
   #spawn (): ChildProcess | null {
     try {
-      const child = spawn(process.execPath, [this.#plan.entry, ...argumentsOf(this.#plan)], {
+      const child = spawn(...commandFor(this.#plan), {
         stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: environmentOf(this.#plan.model)
       })
       keepTrack(child)
@@ -184,6 +186,12 @@ export class WorkerProcess {
   }
 }
 
+function commandFor (plan: ProcessPlan): [string, string[]] {
+  const { entry, model, isolation, socketPath } = plan
+  const needs = { entry, model: model.path, socketPath, usesGpu: model.gpu !== false, compiled: compiledFolder() }
+  return commandOf(isolation, needs, argumentsOf(plan))
+}
+
 function argumentsOf ({ model, socketPath, vocabularyOnly = false }: ProcessPlan): string[] {
   const options = {
     model: model.path, name: model.name, socket: socketPath, slots: model.slots, 'context-tokens': model.contextTokens,
@@ -194,15 +202,20 @@ function argumentsOf ({ model, socketPath, vocabularyOnly = false }: ProcessPlan
 
 function environmentOf (model: LocalModelConfig): NodeJS.ProcessEnv {
   const inherited = INHERITED.flatMap(name => process.env[name] === undefined ? [] : [[name, process.env[name]]])
-  // What the gateway keeps compiled, its workers may use too: a third of their start.
-  const compiled = getCompileCacheDir()
+  const compiled = compiledFolder()
   // Sequences are sampled on libuv's threads, and Node reads this only at its start.
   return {
     ...Object.fromEntries(inherited),
     UV_THREADPOOL_SIZE: String(Math.max(4, model.slots + 2)),
-    ...compiled !== undefined && { NODE_COMPILE_CACHE: dirname(compiled) },
+    ...compiled !== null && { NODE_COMPILE_CACHE: compiled },
     ...model.environment
   }
+}
+
+/** What the gateway keeps compiled, its workers may use too: a third of their start. */
+function compiledFolder (): string | null {
+  const folder = getCompileCacheDir()
+  return folder === undefined ? null : dirname(folder)
 }
 
 function isLoaded (message: object): message is Loaded {

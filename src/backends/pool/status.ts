@@ -1,8 +1,10 @@
 /** What the pool shows of itself: a snapshot for metrics and the admin API, and events for counters. */
+import type { Isolation } from './isolation.ts'
 import type { ModelState } from './place.ts'
 
 export interface PoolStatus {
   readonly pool: string
+  readonly isolation: Isolation
   /** What the models may take together; null without a limit. */
   readonly memoryBytes: number | null
   /** What they take now. */

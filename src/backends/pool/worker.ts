@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici'
 import type { LocalModelConfig, PoolConfig } from '../../config/schema.ts'
+import type { Isolation } from './isolation.ts'
 import type { Candidate } from './place.ts'
 import { WorkerProcess, type Loaded } from './process.ts'
 import { CrashRecord, restAfter } from './restart.ts'
@@ -18,6 +19,7 @@ export interface WorkerSetup {
   readonly loadMs: number
   readonly restart: PoolConfig['restart']
   readonly watchdog: PoolConfig['watchdog']
+  readonly isolation: Isolation
   readonly entry: string
   /** A fresh path for every process. */
   readonly socketPath: () => string
@@ -115,8 +117,8 @@ export class PooledWorker implements Candidate {
     this.#starts++
     this.#state = 'starting'
     this.#served.clear()
-    const { entry, loadMs, socketPath, watchdog } = this.#setup
-    this.#process = new WorkerProcess({ entry, model: ofPlace(this.#setup), loadMs, socketPath: socketPath(), watchdog }, {
+    const { entry, isolation, loadMs, socketPath, watchdog } = this.#setup
+    this.#process = new WorkerProcess({ entry, model: ofPlace(this.#setup), isolation, loadMs, socketPath: socketPath(), watchdog }, {
       ready: loaded => { this.#ready(loaded) },
       said: line => { this.#log('warn', 'worker says', { line }) },
       ended: () => { this.#ended() }

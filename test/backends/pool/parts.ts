@@ -21,13 +21,16 @@ export interface PoolParts {
   swap?: Partial<PoolConfig['swap']>
   memoryBytes?: number
   watchdog?: Partial<PoolConfig['watchdog']>
+  isolation?: PoolConfig['isolation']
 }
 
-export function configOf ({ models = [{}], queue, timeouts, restart, swap, memoryBytes, watchdog }: PoolParts = {}): PoolConfig {
+/** Without isolation: scripted workers leave marks in files. */
+export function configOf ({ models = [{}], queue, timeouts, restart, swap, memoryBytes, watchdog, isolation = 'off' }: PoolParts = {}): PoolConfig {
   return {
     name: 'local',
     kind: 'pool',
     models: models.map(model => ({ ...MODEL, ...model })),
+    isolation,
     ...memoryBytes !== undefined && { memoryBytes },
     swap: { afterCalls: 8, afterMs: 10_000, ...swap },
     queue: { length: 256, timeoutMs: 10_000, ...queue },

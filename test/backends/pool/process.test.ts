@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'tap'
 import { WorkerProcess, type Loaded } from '../../../src/backends/pool/process.ts'
+import { isolationOf } from '../../../src/backends/pool/isolation.ts'
 import { configOf, isAlive, MODEL, openReady, SCRIPTED, until } from './parts.ts'
 
 test('a process that was killed leaves no socket behind', async t => {
@@ -14,7 +15,7 @@ test('a process that was killed leaves no socket behind', async t => {
   const socketPath = join(folder, '0.sock')
   const ready = Promise.withResolvers<Loaded>()
   let ends = 0
-  const worker = new WorkerProcess({ entry: SCRIPTED, model: MODEL, socketPath, loadMs: 10_000, watchdog: { silentMs: 15_000, stepMs: 15_000 } }, {
+  const worker = new WorkerProcess({ entry: SCRIPTED, model: MODEL, isolation: isolationOf('local', 'off'), socketPath, loadMs: 10_000, watchdog: { silentMs: 15_000, stepMs: 15_000 } }, {
     ready: ready.resolve, said: () => {}, ended: () => { ends++ }
   })
   t.match(await ready.promise, { contextTokens: 512, slots: 4, memoryBytes: 1000 })
