@@ -8,8 +8,8 @@ import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { setTimeout as wait } from 'node:timers/promises'
 import { measure, measureOpen, type Measured } from './load.ts'
+import { newKey, portInLog } from './started.ts'
 import { openUpstream } from './upstream.ts'
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 5)
@@ -123,7 +123,7 @@ models:
 tenants:
   - { name: bench, limits: { requestsPerMinute: 100000000, tokensPerMinute: 1000000000000, concurrency: 100000 } }
 `)
-  const key = spawnSync(process.execPath, ['src/main.ts', 'keys', 'create', '--config', config, '--tenant', 'bench'], { encoding: 'utf8' }).stdout.trim()
+  const key = newKey(config, 'bench')
   const child = start(['src/main.ts', 'start', '--config', config], join(folder, 'gateway.log'))
   return { pid: child.pid!, port: await portInLog(join(folder, 'gateway.log'), child), headers: `authorization: Bearer ${key}\r\n` }
 }
@@ -159,16 +159,6 @@ function keepAwake (): void {
 async function firstLine (child: ChildProcess): Promise<string> {
   const [line] = await once(createInterface(child.stdout!), 'line')
   return line as string
-}
-
-async function portInLog (path: string, child: ChildProcess): Promise<number> {
-  for (let tries = 0; tries < 200; tries++) {
-    const port = /"url":"http:\/\/[^"]*:(\d+)"/.exec(readFileSync(path, 'utf8'))?.[1]
-    if (port !== undefined) return Number(port)
-    if (child.exitCode !== null) break
-    await wait(50)
-  }
-  throw new Error(`The gateway did not start:\n${readFileSync(path, 'utf8')}`)
 }
 
 /** User and system time of a process so far; NaN where there is no /proc. It does not suffer from what else the machine does. */

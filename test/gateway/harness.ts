@@ -28,6 +28,9 @@ export interface Running {
   records (count: number): Promise<Recorded[]>
 }
 
+/** What a test gives; and whoever else opens gateways, to close them. */
+export type Surroundings = Pick<Test, 'testdir' | 'teardown'>
+
 /** A call as /admin/v1/calls/recent shows it. */
 export interface Recorded {
   readonly outcome: string
@@ -49,7 +52,7 @@ ${more}`
  * @param yaml sections backends, models, tenants and whatever else; ports and folders are filled in
  * @param server members of the section server
  */
-export async function startGateway (t: Test, yaml: string, env: NodeJS.ProcessEnv = {}, server = 'drainTimeoutMs: 3000'): Promise<Running> {
+export async function startGateway (t: Surroundings, yaml: string, env: NodeJS.ProcessEnv = {}, server = 'drainTimeoutMs: 3000'): Promise<Running> {
   const folder = t.testdir()
   const file = join(folder, 'torchgate.yaml')
   writeFileSync(file, `server: { port: 0, ${server} }\nadmin: { port: 0 }\ndataDir: ${join(folder, 'data')}\nlog: { level: silent }\n${yaml}`)
