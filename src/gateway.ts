@@ -3,6 +3,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Backend } from './backends/backend.ts'
+import { Batches } from './batches/batches.ts'
+import { BatchRunner } from './batches/runner.ts'
 import { createAnthropicBackend } from './backends/anthropic.ts'
 import { createOpenAIBackend } from './backends/openai.ts'
 import { createPool, type Pool } from './backends/pool/pool.ts'
@@ -99,7 +101,9 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
   const pressure = opened.own(new Pressure(config.server.shed))
-  const { createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, modelsRoute, createAdminServer } = await listeners()
+  const {
+    createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, batchRoutes, modelsRoute, createAdminServer
+  } = await listeners()
   const { server, heartbeats, refusal, drain } = await createServer({ config, tenants, pressure: () => pressure.reason, onShed: metrics.shed, onFailure })
   const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
   await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
@@ -126,6 +130,21 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     onError: error => log.logger.error({ err: error }, 'expired files could not be deleted')
   }))
   await server.register(fileRoutes, { files })
+  const runner = new BatchRunner({
+    config: config.batches,
+    services,
+    tenants,
+    store: store.batches,
+    files,
+    recorders: [records.record],
+    onStart: metrics.callStarted,
+    maxLineBytes: config.server.bodyLimitBytes,
+    retentionHours: config.files.retentionHours,
+    onError: error => log.logger.error({ err: error }, 'a step of a batch failed and is tried again')
+  })
+  opened.own({ close: () => runner.close(AbortSignal.abort()) })
+  const batches = new Batches({ store: store.batches, files, perTenant: config.batches.perTenant, onChange: () => { runner.wake() } })
+  await server.register(batchRoutes, { batches, retentionHours: config.files.retentionHours })
   await server.register(modelsRoute, { services, models: config.models, createdS: Math.floor(startedAt.getTime() / 1000) })
 
   let draining = false
@@ -169,7 +188,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
       draining = true
       drain()
       const patience = AbortSignal.any([signal, AbortSignal.timeout(config.server.drainTimeoutMs)])
-      await closeGently(server, patience, backends)
+      await Promise.all([closeGently(server, patience, backends), runner.close(patience)])
       await opened.close()
     }
   }
@@ -177,9 +196,13 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
 
 /** Loaded while the workers start: on a small machine this takes as long as their models. */
 async function listeners () {
-  const [{ createServer }, { callRoutes }, { plainRoutes }, { forwardRoutes }, { responseRoutes }, { fileRoutes }, { modelsRoute }, { createAdminServer }] =
-    await Promise.all([import('./http/server.ts'), import('./http/calls.ts'), import('./http/plain.ts'), import('./http/forward.ts'), import('./http/responses.ts'), import('./http/files.ts'), import('./http/models.ts'), import('./admin/server.ts')])
-  return { createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, modelsRoute, createAdminServer }
+  const [
+    { createServer }, { callRoutes }, { plainRoutes }, { forwardRoutes }, { responseRoutes }, { fileRoutes }, { batchRoutes }, { modelsRoute }, { createAdminServer }
+  ] = await Promise.all([
+    import('./http/server.ts'), import('./http/calls.ts'), import('./http/plain.ts'), import('./http/forward.ts'), import('./http/responses.ts'),
+    import('./http/files.ts'), import('./http/batches.ts'), import('./http/models.ts'), import('./admin/server.ts')
+  ])
+  return { createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, batchRoutes, modelsRoute, createAdminServer }
 }
 
 /** What has been opened, in order; closed in the opposite one, each even when another fails. */

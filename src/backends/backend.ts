@@ -54,6 +54,8 @@ export interface ChatOptions {
   readonly isolation: string
   /** Local workers that ended while they had this call, at earlier targets: after two it is tried on no further one. */
   readonly workersLost?: number
+  /** `batch`: nobody waits for the answer, so it comes after every call that somebody waits for. */
+  readonly priority?: 'batch'
   /** Told of a worker that ended while it had the call, when the call goes on at another one; after the first content, too. */
   readonly lost?: (error: GatewayError) => void
 }

@@ -74,6 +74,11 @@ export function createTenants (options: TenantsOptions): Tenants {
       if (key === null) throw malformed()
       return judge(await shared(digest, key), now())
     },
+    async principalOf (keyId) {
+      const at = now()
+      const row = await keys.find(keyId)
+      return judge(row === null ? unknownAt(keyId, at) : toChecked(row, byName, at), at)
+    },
     byName: name => byName.get(name) ?? null
   }
 }

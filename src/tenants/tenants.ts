@@ -14,6 +14,11 @@ export interface Tenants {
    * @throws GatewayError `missing_api_key` or `invalid_api_key`; the message never holds the key
    */
   authenticate (credential: string | undefined): Promise<Principal>
+  /**
+   * Who a key stands for now, for work that goes on when its caller has left. Asks the store each time.
+   * @throws GatewayError `invalid_api_key` when the key is gone, revoked or expired; `internal_error` when the store cannot be read
+   */
+  principalOf (keyId: string): Promise<Principal>
   /** For explain and admin: a tenant by its name, or null. */
   byName (name: string): TenantConfig | null
 }

@@ -56,7 +56,7 @@ test('files are kept for the tenants whose policy says so, and for nobody else',
 
   await t.test('no tenant sees, reads or deletes the file of another', async t => {
     const { id } = await upload('mine')
-    for (const call of [also!.files.retrieve(id), also!.files.content(id), also!.files.delete(id)]) await t.rejects(call, { status: 404, code: 'file_not_found' })
+    for (const call of ['retrieve', 'content', 'delete'] as const) await t.rejects(Promise.resolve(also!.files[call](id)), { status: 404, code: 'file_not_found' })
     t.strictSame((await also!.files.list()).data, [])
     t.equal(await (await keeps!.files.content(id)).text(), 'mine')
     await keeps!.files.delete(id)
@@ -73,7 +73,7 @@ test('files are kept for the tenants whose policy says so, and for nobody else',
     t.equal(file.expires_at! - file.created_at, 3600)
     await keeps!.files.delete(file.id)
     await t.rejects(upload('x', { expires_after: { anchor: 'created_at', seconds: 90_000 } }), { status: 400, code: 'invalid_value', param: 'expires_after.seconds' })
-    await t.rejects(upload('x', { expires_after: { anchor: 'created_at', seconds: 60 } }), { param: 'expires_after.seconds' })
+    await t.rejects(upload('x', { expires_after: { anchor: 'created_at', seconds: 60 } }), { code: 'invalid_value', param: 'expires_after.seconds' })
   })
 
   await t.test('too much is refused, and nothing of it stays', async t => {
@@ -88,7 +88,7 @@ test('files are kept for the tenants whose policy says so, and for nobody else',
 
   await t.test('what is no form with a file is told so', async t => {
     const key = await running.key('keeps')
-    const post = async (body: BodyInit, headers: Record<string, string> = {}) => {
+    const post = async (body: FormData | string, headers: Record<string, string> = {}) => {
       const response = await fetch(`${running.url}/v1/files`, { method: 'POST', body, headers: { authorization: `Bearer ${key}`, ...headers } })
       return { status: response.status, ...(await response.json() as { error: { code: string, param: string | null } }).error }
     }
@@ -108,7 +108,7 @@ test('files are kept for the tenants whose policy says so, and for nobody else',
 
   await t.test('the name of a file never becomes a path', async t => {
     const file = await keeps!.files.create({ file: await toFile(Buffer.from('x'), '../../evil\u0007.jsonl'), purpose: 'batch' })
-    t.notMatch(file.filename, /[/\u0007]/)
+    t.notOk(file.filename.includes('/') || file.filename.includes('\u0007'), file.filename)
     t.strictSame(onDisk(), [file.id])
     t.equal(readFileSync(join(running.folder, 'data', 'files', file.id), 'utf8'), 'x')
   })
