@@ -4,7 +4,7 @@
  *   LLAMA_SERVER=/path/to/llama-server BENCH_MODEL=file.gguf BENCH_THREADS=4 npm run bench:local
  *
  * OTHER_URL (up to `/v1`), OTHER_KEY and OTHER_MODEL name a server that runs already instead. Without either only this side is measured.
- * BENCH_GPU=1 computes on the GPU; BENCH_ROUNDS, BENCH_TOKENS and BENCH_CONTEXT change the size.
+ * BENCH_GPU=1 computes on the GPU; BENCH_AT_ONCE (`1,4,8`), BENCH_ROUNDS, BENCH_TOKENS and BENCH_CONTEXT change the size.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,9 +16,11 @@ import { cell, type Cell, type Chat, type Server } from './timed.ts'
 
 const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3)
 const TOKENS = Number(process.env['BENCH_TOKENS'] ?? 64)
-const AT_ONCE = [1, 4, 8] as const
+const AT_ONCE = (process.env['BENCH_AT_ONCE'] ?? '1,4,8').split(',').map(Number)
 /** Of each caller in a round. */
 const CHATS = 3
+/** Columns of the table. */
+const [NAME, WIDTH, RATIO] = [26, 20, 8] as const
 
 const setup: Setup = {
   model: process.env['BENCH_MODEL'] ?? BUILTIN_MODEL.path,
@@ -38,10 +40,11 @@ try {
   if (typeof other === 'string') console.log(`The other side was not run: ${other}.`)
   else sides.push(other)
   const { model, slots, contextTokens, threads, gpu } = setup
-  console.log(`${basename(model)}, ${slots} slots of ${contextTokens} tokens, ${threads} threads, ${gpu ? 'GPU' : 'CPU'}; prompts of about 400 tokens, answers of at most ${TOKENS}. Medians of ${ROUNDS} rounds, sides in turn.`)
+  console.log(`${basename(model)}, ${slots} slots of ${contextTokens} tokens, ${threads} threads, ${gpu ? 'GPU' : 'CPU'}; prompts of about 400 tokens, answers of at most ${TOKENS}. Medians of ${ROUNDS} rounds, sides in turn; in brackets the most.`)
   console.log(heading(sides.map(({ server }) => server.name)))
+  const servers = sides.map(({ server }) => server)
   for (const kind of ['cold', 'shared prefix'] as const) {
-    for (const atOnce of AT_ONCE) console.log(line(`${kind}, ${atOnce} at once`, await rounds(sides.map(({ server }) => server), kind, atOnce)))
+    for (const atOnce of AT_ONCE) console.log(line(`${kind}, ${atOnce} at once`, await rounds(servers, kind, atOnce)))
   }
 } finally {
   await Promise.all(sides.map(side => side.close()))
@@ -70,9 +73,10 @@ function chatOf (kind: 'cold' | 'shared prefix', name: string): Chat {
 }
 
 function heading (names: readonly string[]): string {
-  const columns = names.map(name => name.padStart(16)).join('')
-  return `${''.padEnd(26)}${'tokens/s'.padStart(16)}${''.padEnd(16 * (names.length - 1))}${names.length > 1 ? '   ratio' : ''}${'  first token, ms: median (most)'.padStart(22)}\n` +
-    `${''.padEnd(26)}${columns}${names.length > 1 ? '        ' : ''}${columns}`
+  const columns = names.map(name => name.padStart(WIDTH)).join('')
+  const ratio = names.length > 1 ? 'ratio'.padStart(RATIO) : ''
+  const over = (what: string) => what.padStart(WIDTH * names.length)
+  return `${''.padEnd(NAME)}${over('tokens/s')}${''.padEnd(ratio.length)}${over('first token, ms')}\n${''.padEnd(NAME)}${columns}${ratio}${columns}`
 }
 
 function line (name: string, found: readonly (readonly Cell[])[]): string {
@@ -80,10 +84,10 @@ function line (name: string, found: readonly (readonly Cell[])[]): string {
   const firsts = found.map(cells => cells.flatMap(({ firstMs }) => firstMs))
   const [ours, theirs] = rates
   return [
-    name.padEnd(26),
-    ...rates.map(rate => rate.toFixed(1).padStart(16)),
-    theirs === undefined ? '' : (ours! / theirs).toFixed(2).padStart(8),
-    ...firsts.map(times => `${median(times).toFixed(0)} (${Math.max(...times).toFixed(0)})`.padStart(16))
+    name.padEnd(NAME),
+    ...rates.map(rate => rate.toFixed(1).padStart(WIDTH)),
+    theirs === undefined ? '' : (ours! / theirs).toFixed(2).padStart(RATIO),
+    ...firsts.map(times => `${median(times).toFixed(0)} (${Math.max(...times).toFixed(0)})`.padStart(WIDTH))
   ].join('')
 }
 
