@@ -104,16 +104,25 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const {
     createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, batchRoutes, modelsRoute, createAdminServer
   } = await listeners()
-  const { server, heartbeats, refusal, drain } = await createServer({ config, tenants, pressure: () => pressure.reason, onShed: metrics.shed, onFailure })
+  const { server, heartbeats, answers, refusal, drain } = await createServer({
+    config,
+    tenants,
+    pressure: () => pressure.reason,
+    onShed: metrics.shed,
+    answers: {
+      ...config.idempotency,
+      store: store.answers,
+      onError: error => log.logger.error({ err: error }, 'answers of idempotent calls could not be kept or deleted')
+    },
+    onFailure
+  })
   const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
-  await server.register(callRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
-  await server.register(plainRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted })
-  await server.register(forwardRoutes, { services, heartbeats, recorders: [records.record], onStart: metrics.callStarted, bodyLimitBytes: config.server.bodyLimitBytes, folder: config.dataDir })
+  const calls = { services, heartbeats, answers, recorders: [records.record], onStart: metrics.callStarted }
+  await server.register(callRoutes, calls)
+  await server.register(plainRoutes, calls)
+  await server.register(forwardRoutes, { ...calls, bodyLimitBytes: config.server.bodyLimitBytes, folder: config.dataDir })
   await server.register(responseRoutes, {
-    services,
-    heartbeats,
-    recorders: [records.record],
-    onStart: metrics.callStarted,
+    ...calls,
     keeping: {
       ...config.responses,
       store: store.responses,
@@ -174,6 +183,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const adminUrl = await listen(admin, config.admin, 'admin')
   opened.own({ close: () => closeNow(server) })
   const url = await listen(server, config.server, 'server')
+  pressure.begin()
   // Last: keys are shown once, and a start that fails shows none.
   const firstKeys = await bootstrap(store.keys, pepper, config.tenants[0]!.name)
   log.logger.info({ url, adminUrl, revision, version: VERSION }, 'listening')

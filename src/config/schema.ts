@@ -172,6 +172,7 @@ export const TenantConfig = Type.Object({
   models: Type.Array(Pattern('^(?!$)[A-Za-z0-9._:/@-]{0,127}\\*?$', 'a public model name, with or without a `*` at its end', 'A name or a prefix and `*`.'), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
   storeResponses: Type.Optional(Type.Boolean({ description: 'Keep the responses of `/v1/responses`, with the prompts they answer, in the database of `dataDir`, so that `previous_response_id` works. Off if left out: then nothing of what is said is written there.' })),
   storeFiles: Type.Optional(Type.Boolean({ description: 'Serve `/v1/files` and `/v1/batches`: keep what is uploaded, and what batches answer, in the folder `files` of `dataDir`, and the answers of a running batch in its database. Off if left out: then nothing of it is written there.' })),
+  idempotency: Type.Optional(Type.Boolean({ description: 'Honour `Idempotency-Key`: keep the answers of calls that have one, in the database of `dataDir`, and give them again. Off if left out: then such calls are answered anew, with a warning.' })),
   limits: LimitsConfig
 }, { additionalProperties: false })
 export type TenantConfig = Static<typeof TenantConfig>
@@ -196,7 +197,7 @@ export const Config = Type.Object({
     }, 'Browsers. Nothing is granted unless origins are named.'),
     maxHops: Type.Integer({ minimum: 0, maximum: 16, default: 1, description: 'Gateways like this one that a call may have come through before it. One that runs in a circle is found out by it and refused.' }),
     shed: Part({
-      eventLoopDelayMs: Milliseconds(1_000, 'The event loop ran this late.'),
+      eventLoopDelayMs: Milliseconds(1_500, 'The event loop ran this late.'),
       heapPercent: Type.Integer({ minimum: 1, maximum: 100, default: 85, description: 'This much of the JavaScript heap is taken (`--max-old-space-size`).' })
     }, 'Above either bound calls are refused before their body is read, with 503 and `Retry-After`, and `/readyz` says so. Ten looks a second.'),
     drainTimeoutMs: Milliseconds(30_000, 'How long running calls may go on after the first signal to stop.')
@@ -224,6 +225,11 @@ export const Config = Type.Object({
     retentionHours: Type.Integer({ minimum: 1, maximum: 87_600, default: 720, description: 'A kept response is deleted, and overwritten, this long after it was made.' }),
     perTenant: Type.Integer({ minimum: 1, maximum: 10_000_000, default: 10_000, description: 'Responses kept of one tenant at most; then the oldest go.' })
   }, 'How long responses are kept, for tenants with `storeResponses`.'),
+  idempotency: Part({
+    retentionHours: Type.Integer({ minimum: 1, maximum: 720, default: 24, description: 'A key may be used anew this long after its call was answered.' }),
+    perTenant: Type.Integer({ minimum: 1, maximum: 1_000_000, default: 10_000, description: 'Keys of one tenant at most; then the oldest go.' }),
+    maxBytes: Type.Integer({ minimum: 1024, maximum: 67_108_864, default: 1_048_576, description: 'Largest answer that is kept. A larger one is given once; its key is then refused.' })
+  }, 'How long answers are kept for `Idempotency-Key`, of tenants with `idempotency`.'),
   files: Part({
     maxBytes: Type.Integer({ minimum: 1024, maximum: 549_755_813_888, default: 209_715_200, description: 'Largest file that can be uploaded.' }),
     perTenantBytes: Type.Integer({ minimum: 1024, maximum: Number.MAX_SAFE_INTEGER, default: 10_737_418_240, description: 'Bytes that all files of one tenant take together; then uploads and new batches are refused. What a batch has begun to answer is written all the same.' }),

@@ -6,6 +6,7 @@ import { clientIdOf } from '../listener/headers.ts'
 import { clientClosed } from '../pipeline/dispatch.ts'
 import type { Recorder } from '../usage/record.ts'
 import { parseBody } from '../wire/parse.ts'
+import { KeepingOutlet, KEY_HEADER, replay, Turn, type Answers } from './answers.ts'
 import { chat } from './chat.ts'
 import type { CallerOutlet, Dialect } from './dialect.ts'
 import { disconnectSignal } from './disconnect.ts'
@@ -19,6 +20,7 @@ const DIALECTS: readonly Dialect[] = [chat, messages]
 export interface CallRouteParts {
   readonly services: Services
   readonly heartbeats: Heartbeats
+  readonly answers: Answers
   readonly recorders: readonly Recorder[]
   readonly onStart: () => void
 }
@@ -93,7 +95,36 @@ export interface Asking {
 }
 
 /** Answers the call; what goes wrong after the first byte is said in the answer. */
-export async function serve ({ services, heartbeats }: Pick<CallRouteParts, 'services' | 'heartbeats'>, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
+export function serve (parts: ServeParts, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
+  if (request.headers[KEY_HEADER] !== undefined) return serveOnce(parts, request, reply, asking)
+  return answerTo(new HttpOutlet(reply.raw, request.call!, request.left!, asking.headers), parts, request, reply, asking)
+}
+
+type ServeParts = Pick<CallRouteParts, 'services' | 'heartbeats' | 'answers'>
+
+/** The same for a call with an `Idempotency-Key`. */
+async function serveOnce (parts: ServeParts, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
+  const call = request.call!
+  const turn = await parts.answers.begin(request)
+  if (turn !== null && !(turn instanceof Turn)) {
+    reply.hijack()
+    replay(reply.raw, call, turn, asking.headers(call.id))
+    return
+  }
+  const whole = [reply.raw, call, request.left!, asking.headers] as const
+  if (turn === null) {
+    call.warnings = ['Idempotency-Key has no effect: this tenant keeps no answers (tenants[].idempotency)']
+    await answerTo(new HttpOutlet(...whole), parts, request, reply, asking)
+    return
+  }
+  try {
+    await answerTo(new KeepingOutlet(turn, ...whole), parts, request, reply, asking)
+  } finally {
+    await turn.end()
+  }
+}
+
+async function answerTo (inner: HttpOutlet, { services, heartbeats }: ServeParts, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
   const call = request.call!
   const signal = request.left!
   const inner = new HttpOutlet(reply.raw, call, signal, asking.headers)

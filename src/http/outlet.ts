@@ -5,6 +5,7 @@ import type { GatewayError } from '../errors.ts'
 import { rateLimitHeaders } from '../limits/headers.ts'
 import { decisionHeaders } from './decision.ts'
 import type { CallerOutlet } from './dialect.ts'
+import { withWarnings } from './warnings.ts'
 
 /** A line that every reader of server-sent events skips. */
 const COMMENT = ': waiting\n\n'
@@ -80,7 +81,8 @@ export class HttpOutlet implements CallerOutlet {
   #headers (own: Record<string, string>): Record<string, string> {
     const { id, lease, elapsedMs } = this.#call
     const headers = { 'x-request-id': id, 'openai-processing-ms': String(Math.round(elapsedMs)) }
-    return Object.assign(headers, own, this.#dialectHeaders(id), decisionHeaders(this.#call), lease === null ? null : rateLimitHeaders(lease))
+    Object.assign(headers, own, this.#dialectHeaders(id), decisionHeaders(this.#call), lease === null ? null : rateLimitHeaders(lease))
+    return this.#call.warnings === null ? headers : withWarnings(headers, this.#call.warnings)
   }
 
   async #drained (): Promise<void> {

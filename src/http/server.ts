@@ -9,6 +9,7 @@ import type { PressureReason } from '../listener/pressure.ts'
 import type { Call } from '../pipeline/call.ts'
 import type { Scope } from '../store/store.ts'
 import type { Principal, Tenants } from '../tenants/tenants.ts'
+import { Answers, type AnswersParts } from './answers.ts'
 import { decisionHeaders } from './decision.ts'
 import { Heartbeats } from './heartbeats.ts'
 
@@ -30,6 +31,7 @@ export interface ServerParts {
   /** Why no further call can be taken now; null while there is no reason. */
   readonly pressure: () => PressureReason | null
   readonly onShed: (reason: PressureReason) => void
+  readonly answers: AnswersParts
   /** Told of every failure that is the gateway's own. */
   readonly onFailure: (error: GatewayError, requestId: string) => void
 }
@@ -37,6 +39,7 @@ export interface ServerParts {
 export interface ApiServer {
   readonly server: FastifyInstance
   readonly heartbeats: Heartbeats
+  readonly answers: Answers
   /** Why no further call can be taken now, for calls that come on an open connection; null while there is no reason. */
   refusal (): GatewayError | null
   /** Refuses new calls from then on. */
@@ -44,7 +47,7 @@ export interface ApiServer {
 }
 
 /** Builds the listener without its routes. */
-export async function createServer ({ config, tenants, pressure, onShed, onFailure }: ServerParts): Promise<ApiServer> {
+export async function createServer ({ config, tenants, pressure, onShed, answers: parts, onFailure }: ServerParts): Promise<ApiServer> {
   let draining = false
   const server = createListener({
     ...config.server,
@@ -85,7 +88,9 @@ export async function createServer ({ config, tenants, pressure, onShed, onFailu
     return new GatewayError('gateway_overloaded', SHED[reason], { retryAfterS: 1 })
   }
   server.addHook('onRequest', (_request, _reply, done) => { done(refusal() ?? undefined) })
-  return { server, heartbeats: new Heartbeats(config.server.heartbeatMs), refusal, drain: () => { draining = true } }
+  const answers = new Answers(parts)
+  server.addHook('onClose', async () => { answers.close() })
+  return { server, heartbeats: new Heartbeats(config.server.heartbeatMs), answers, refusal, drain: () => { draining = true } }
 }
 
 const SHED: Readonly<Record<PressureReason, string>> = {

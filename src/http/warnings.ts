@@ -13,3 +13,9 @@ export function warningHeaders (warnings: readonly string[]): Readonly<Record<st
   const warning = warningOf(warnings)
   return warning === null ? {} : { 'x-torchgate-warning': warning }
 }
+
+/** Beside those of the dialect. */
+export function withWarnings (headers: Record<string, string>, warnings: readonly string[]): Record<string, string> {
+  const { 'x-torchgate-warning': before, ...others } = headers
+  return { ...others, ...warningHeaders(before === undefined ? warnings : [before, ...warnings]) }
+}

@@ -19,14 +19,14 @@ const SAMPLE_MS = 100
 /** Looks ten times a second. */
 export class Pressure {
   readonly #bounds: PressureBounds
-  #timer: NodeJS.Timeout
-  #dueMs = performance.now() + SAMPLE_MS
+  #timer: NodeJS.Timeout | undefined
+  #dueMs = Infinity
   #seen: PressureReason | null = null
 
-  constructor (bounds: PressureBounds) {
-    this.#bounds = bounds
-    this.#timer = setTimeout(this.#look, SAMPLE_MS).unref()
-  }
+  constructor (bounds: PressureBounds) { this.#bounds = bounds }
+
+  /** Once all is loaded: a start holds up the loop, and nobody. */
+  begin (): void { this.#next(performance.now()) }
 
   /** Why no further call is taken now; null while all is well. What came in while the loop was held up may be read before the next look. */
   get reason (): PressureReason | null {
@@ -41,6 +41,10 @@ export class Pressure {
   readonly #look = (): void => {
     const nowMs = performance.now()
     this.#seen = pressureOf({ delayMs: nowMs - this.#dueMs, heapPercent: heapTaken() }, this.#bounds)
+    this.#next(nowMs)
+  }
+
+  #next (nowMs: number): void {
     this.#dueMs = nowMs + SAMPLE_MS
     this.#timer = setTimeout(this.#look, SAMPLE_MS).unref()
   }

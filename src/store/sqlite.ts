@@ -4,6 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { GatewayError } from '../errors.ts'
 import { checksumOf, pendingMigrations, type AppliedMigration, type Migration } from './migrations/migrations.ts'
 import { SQLITE_MIGRATIONS } from './migrations/sqlite.ts'
+import { answerStore } from './answers.ts'
 import { batchStore } from './batches.ts'
 import { fileStore } from './files.ts'
 import { responseStore } from './responses.ts'
@@ -48,6 +49,7 @@ export function openSqlite (path: string, options: SqliteOptions = {}): Store {
     keys: keyStore(db, run),
     usage: usageStore(db, run),
     responses: responseStore(db, running),
+    answers: answerStore(db, running),
     files: fileStore(db, running),
     batches: batchStore(db, running),
     async close () { if (db.isOpen) naming(path, 'cannot be closed', () => { db.close() }) }

@@ -3,6 +3,7 @@ export interface Store {
   readonly keys: KeyStore
   readonly usage: UsageStore
   readonly responses: ResponseStore
+  readonly answers: AnswerStore
   readonly files: FileStore
   readonly batches: BatchStore
   close (): Promise<void>
@@ -24,6 +25,34 @@ export interface ResponseStore {
   delete (tenant: string, id: string): Promise<boolean>
   /** Deletes at most `most` that have expired. @returns how many */
   sweep (now: Date, most: number): Promise<number>
+}
+
+/** Answers kept under the key that their caller gave, where the tenant's policy allows it, to be given again. */
+export interface AnswerStore {
+  /**
+   * Takes the key for a call, unless it is taken: then nothing changes, and what stands there is given back. Atomic.
+   * Of the tenant at most `most` are kept: the oldest go.
+   */
+  begin (turn: AnswerTurn & { readonly fingerprint: string, readonly createdAt: Date, readonly expiresAt: Date }, most: number): Promise<AnswerRow | null>
+  /** What the call answered; null bytes are an answer too large to be kept. Nothing where the key is another call's by now. */
+  finish (turn: AnswerTurn, answer: { readonly type: string, readonly bytes: Buffer | null, readonly expiresAt: Date }): Promise<void>
+  /** The call came to nothing, and its key is free. */
+  forget (turn: AnswerTurn): Promise<void>
+  /** Deletes at most `most` that have expired. @returns how many */
+  sweep (now: Date, most: number): Promise<number>
+}
+
+/** Whose turn it is with a key. The key itself is not kept. */
+export interface AnswerTurn { readonly tenant: string, readonly keyHash: string, readonly callId: string }
+
+export interface AnswerRow {
+  /** Of the request. */
+  readonly fingerprint: string
+  readonly callId: string
+  readonly state: 'running' | 'kept' | 'too_large'
+  /** Content type. */
+  readonly type: string | null
+  readonly bytes: Buffer | null
 }
 
 export interface ResponseRow {

@@ -170,6 +170,42 @@ export function storeContract (name: string, open: (t: Test) => Promise<Store>):
     t.ok(await responses.find('other', 'theirs', NOW))
   })
 
+  const turn = (more: object = {}) => ({
+    tenant: 'acme', keyHash: 'k', callId: 'one', fingerprint: 'f', createdAt: NOW, expiresAt: new Date(NOW.getTime() + 1000), ...more
+  })
+  const answer = { type: 'text/event-stream', bytes: Buffer.from([0, 255, 10]), expiresAt: new Date(NOW.getTime() + 5000) }
+
+  test(`${name}: an idempotency key is taken by one call, which finishes it or lets it go`, async t => {
+    const { answers } = await opened(t)
+    t.equal(await answers.begin(turn(), 10), null)
+    t.strictSame(await answers.begin(turn({ callId: 'two', fingerprint: 'g' }), 10), { fingerprint: 'f', callId: 'one', state: 'running', type: null, bytes: null })
+    t.equal(await answers.begin(turn({ tenant: 'other' }), 10), null)
+    await answers.finish(turn({ callId: 'two' }), { ...answer, bytes: null })
+    t.equal((await answers.begin(turn({ callId: 'two' }), 10))?.state, 'running', 'not by another call')
+    await answers.finish(turn(), answer)
+    t.strictSame(await answers.begin(turn({ callId: 'two' }), 10), { fingerprint: 'f', callId: 'one', state: 'kept', type: 'text/event-stream', bytes: answer.bytes })
+    t.equal((await answers.begin(turn({ createdAt: new Date(NOW.getTime() + 4999) }), 10))?.state, 'kept')
+    t.equal(await answers.begin(turn({ callId: 'three', createdAt: answer.expiresAt }), 10), null, 'expired')
+    await answers.forget(turn())
+    t.equal((await answers.begin(turn(), 10))?.callId, 'three', 'not by another call')
+    await answers.finish(turn({ callId: 'three' }), { ...answer, bytes: null })
+    t.equal((await answers.begin(turn(), 10))?.state, 'too_large')
+    await answers.forget(turn({ callId: 'three' }))
+    t.equal(await answers.begin(turn(), 10), null)
+  })
+
+  test(`${name}: of a tenant the oldest idempotency keys go when there are too many, and expired ones in a sweep`, async t => {
+    const { answers } = await opened(t)
+    await answers.begin(turn({ tenant: 'other' }), 2)
+    for (const keyHash of ['a', 'b', 'c']) await answers.begin(turn({ keyHash }), 2)
+    t.equal((await answers.begin(turn({ keyHash: 'b' }), 10))?.state, 'running')
+    t.equal((await answers.begin(turn({ keyHash: 'c' }), 10))?.state, 'running')
+    t.equal(await answers.begin(turn({ keyHash: 'a' }), 10), null)
+    t.equal(await answers.sweep(new Date(NOW.getTime() + 999), 10), 0)
+    t.equal(await answers.sweep(new Date(NOW.getTime() + 1000), 3), 3)
+    t.equal(await answers.sweep(new Date(NOW.getTime() + 1000), 3), 1)
+  })
+
   test(`${name}: a sweep deletes what has expired, as much as it may`, async t => {
     const { responses } = await opened(t)
     for (const [index, id] of ['a', 'b', 'c'].entries()) await responses.insert(responseRow({ id, expiresAt: new Date(1000 + index) }), 10)

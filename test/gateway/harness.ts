@@ -55,7 +55,9 @@ ${more}`
 export async function startGateway (t: Surroundings, yaml: string, env: NodeJS.ProcessEnv = {}, server = 'drainTimeoutMs: 3000'): Promise<Running> {
   const folder = t.testdir()
   const file = join(folder, 'torchgate.yaml')
-  writeFileSync(file, `server: { port: 0, ${server} }\nadmin: { port: 0 }\ndataDir: ${join(folder, 'data')}\nlog: { level: silent }\n${yaml}`)
+  // On a busy machine a test stands still now and then.
+  const patient = server.includes('shed:') ? server : `${server}, shed: { eventLoopDelayMs: 60000 }`
+  writeFileSync(file, `server: { port: 0, ${patient} }\nadmin: { port: 0 }\ndataDir: ${join(folder, 'data')}\nlog: { level: silent }\n${yaml}`)
   const { config, revision } = loadConfig(file, { env })
   const gateway = await openGateway(config, { env, revision })
   t.teardown(() => gateway.close(AbortSignal.abort()))

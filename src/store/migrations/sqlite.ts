@@ -166,5 +166,26 @@ CREATE TABLE batch_lines (
 
 CREATE INDEX batch_lines_open ON batch_lines (batch_id, state, place);
 `
+  },
+  {
+    id: 5,
+    name: 'answers under idempotency keys',
+    sql: `
+CREATE TABLE answers (
+  tenant TEXT NOT NULL,
+  key_hash TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  call_id TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  state TEXT NOT NULL,
+  type TEXT,
+  bytes BLOB
+) STRICT;
+
+CREATE UNIQUE INDEX answers_key ON answers (tenant, key_hash);
+CREATE INDEX answers_expires_at ON answers (expires_at);
+CREATE INDEX answers_tenant ON answers (tenant, created_at);
+`
   }
 ]
