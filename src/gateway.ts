@@ -75,6 +75,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const metrics = metricsOf(config, backends, () => pools.map(pool => pool.status()))
   // Workers first: they load while the rest is built.
   const egress = opened.own(egressOf(config))
+  const pictures = opened.own(pictureEgressOf(config))
   for (const [index, backendConfig] of config.backends.entries()) {
     const backend = backendOf(backendConfig, `backends[${index}]`, env, { egress, metrics, log, weightOf: weightsOf(config) })
     opened.own({ close: () => backend.close(AbortSignal.abort()) })
@@ -97,6 +98,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     allows: (tenant, model) => patternAllows(tenant.models, model),
     backends,
     limits,
+    images: { limits: config.images, dial: (origin, boundary) => pictures.dial(origin, boundary) },
     dispatch: tryTargets(backends)
   }
   const onFailure = (error: GatewayError, requestId: string) => { log.logger.error({ id: requestId, err: error.cause ?? error }, 'internal error') }
@@ -260,6 +262,15 @@ function egressOf (config: Config): Egress {
     : [{ origin: new URL(backend.baseUrl).origin, locality: backend.locality, connections: backend.connections, connectMs: backend.timeouts.connectMs }])
   return createEgress({ destinations, domainNetworks: config.egress.domainNetworks })
 }
+
+/** Hosts of images are no backends: what may go to one of these never goes to one of those. */
+function pictureEgressOf ({ images: { hosts, timeoutMs }, egress: { domainNetworks } }: Config): Egress {
+  const destinations = hosts.map(host => ({ origin: `https://${host}`, locality: 'cloud' as const, isPublic: true, connections: PICTURE_CONNECTIONS, connectMs: timeoutMs }))
+  return createEgress({ destinations, domainNetworks })
+}
+
+/** To one host of images. */
+const PICTURE_CONNECTIONS = 8
 
 async function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics, log: Log): Promise<SharedState> {
   const { redis } = config.state

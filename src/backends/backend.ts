@@ -16,6 +16,8 @@ export interface Backend {
   readonly name: string
   /** Where prompt bytes go, as the operator declared it. */
   readonly locality: Locality
+  /** Its models read text alone, unless a target says otherwise. */
+  readonly isBlind?: boolean
   /** Snapshot for routing: cheap, synchronous. `model` is the backend's own name for it. */
   availability (model: string): Availability
   /**

@@ -142,7 +142,8 @@ export const TargetConfig = Type.Object({
     '^[\\x21-\\x7e]{1,256}$',
     'a name of printable ASCII without spaces, at most 256 characters',
     'The backend\'s own name of the model. `*` stands for what the `*` of the public name matched.'
-  )
+  ),
+  images: Type.Optional(Type.Boolean({ description: 'Can the model see images? `false` keeps calls with images away from it. Left out: a local model cannot, any other can.' }))
 }, { additionalProperties: false })
 export type TargetConfig = Static<typeof TargetConfig>
 
@@ -243,6 +244,20 @@ export const Config = Type.Object({
     tries: Type.Integer({ minimum: 1, maximum: 100, default: 3, description: 'How often a request is tried that a backend fails. Waiting for a limit, or for a backend that is down, is no try.' }),
     leaseMs: Type.Integer({ minimum: 500, maximum: 3_600_000, default: 30_000, description: 'When a gateway was killed, what it was at is taken up after this long.' })
   }, 'How batches run.'),
+  images: Part({
+    maxBytes: Type.Integer({ minimum: 1024, maximum: 1_073_741_824, default: 20_971_520, description: 'Largest image.' }),
+    maxPixels: Type.Integer({ minimum: 1, maximum: 1_000_000_000, default: 50_000_000, description: 'Most pixels of an image, width times height, as its header says.' }),
+    maxCount: Type.Integer({ minimum: 1, maximum: 10_000, default: 100, description: 'Most images of one call.' }),
+    hosts: Type.Array(
+      Pattern('^(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$', 'the name of a host, such as images.example.com', 'Name of a host.'),
+      { default: [], maxItems: 1000, description: 'Hosts from which the gateway fetches images that a message names by an `https://` address, for calls that may go as far as the cloud; the model gets the data. Addresses that are not public are never asked. None if left out: then such an image is refused.' }
+    ),
+    timeoutMs: Milliseconds(10_000, 'To fetch all images of one call.')
+  }, 'Images in messages.'),
+  devices: Part({
+    pollMs: Milliseconds(10_000, 'How often `nvidia-smi` is asked, where there is one in PATH.'),
+    timeoutMs: Milliseconds(5_000, 'One that has not answered by then is killed, and nothing is shown of the GPUs until one answers.')
+  }, 'What metrics and status tell of the GPUs of this host, of a gateway with local models.'),
   policy: Part({
     boundaries: Part({
       public: boundaryOfClass('cloud'),

@@ -45,6 +45,13 @@ export function localityOfAddress (address: string, domain: BlockList): Locality
   return isIn(PRIVATE) || isIn(domain) ? 'domain' : 'cloud'
 }
 
+/** Nobody's own network: also where a translator leads there. */
+export function isPublic (address: string, domain: BlockList): boolean {
+  const plain = address.split('%', 1)[0] ?? ''
+  const embedded = isIP(plain) === 6 ? embeddedIPv4(plain) : null
+  return localityOfAddress(embedded?.address ?? plain, domain) === 'cloud'
+}
+
 /** IPv4 inside IPv6: mapped (::ffff:0:0/96), compatible (::/96), NAT64 (64:ff9b::/96) and 6to4 (2002::/16). */
 function embeddedIPv4 (address: string): { kind: 'same' | 'translated', address: string } | null {
   const words = wordsOf(address)

@@ -3,7 +3,7 @@ import { isIP, type BlockList } from 'node:net'
 import { buildConnector, errors, Pool, type Dispatcher } from 'undici'
 import { LOCALITIES, type Locality } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { localityOfAddress, networks } from './address.ts'
+import { isPublic, localityOfAddress, networks } from './address.ts'
 import type { Egress } from './egress.ts'
 
 export interface Destination {
@@ -11,6 +11,8 @@ export interface Destination {
   readonly origin: string
   /** Farthest place this destination may turn out to be, as the operator declared it. */
   readonly locality: Locality
+  /** Addresses of this host and of the operator's networks are refused, too: a name may lead anywhere. */
+  readonly isPublic?: boolean
   /** Open connections at most. */
   readonly connections: number
   /** Name, connection and TLS together. */
@@ -84,6 +86,7 @@ function merged (destinations: readonly Destination[]): Destination[] {
     byOrigin.set(origin, {
       origin,
       locality: destination.locality,
+      ...(destination.isPublic === true || known?.isPublic === true) && { isPublic: true },
       connections: destination.connections + (known?.connections ?? 0),
       connectMs: Math.max(destination.connectMs, known?.connectMs ?? 0)
     })
@@ -146,6 +149,7 @@ class Guard {
   }
 
   #permits (address: string): boolean {
+    if (this.#destination.isPublic === true) return isPublic(address, this.#domain)
     const locality = localityOfAddress(address, this.#domain)
     return locality !== null && isWithin(this.#destination.locality, locality)
   }

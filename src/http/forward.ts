@@ -41,12 +41,14 @@ export async function forwardRoutes (server: FastifyInstance, parts: ForwardRout
     const options = { config: { scope: 'inference', errors } as const, onRequest: opening({ endpoint: ENDPOINTS[what], errors }, parts) }
     const answer = file === null
       ? (request: FastifyRequest, reply: FastifyReply) => serve(parts, request, reply, asking(request, serveTold(what as Told, told(request))))
-      : (request: FastifyRequest, reply: FastifyReply) => answerForm(what, file, spools, parts, request, reply)
+      : (request: FastifyRequest, reply: FastifyReply) => answerForm({ what, file, spools }, parts, request, reply)
     server.post(`/v1${path}`, options, answer)
   }
 }
 
-async function answerForm (what: Forwarded, file: string, spools: Spools, parts: ForwardRouteParts, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+interface Wanted { readonly what: Forwarded, readonly file: string, readonly spools: Spools }
+
+async function answerForm ({ what, file, spools }: Wanted, parts: ForwardRouteParts, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   note(request)
   if (!isForm(request)) throw new GatewayError('unsupported_media_type', 'Expected multipart/form-data; got another content type.')
   const form = await Form.read(new Parts(request.body as IncomingMessage, parts.bodyLimitBytes), { hint: hintOf(request), file, spools })

@@ -12,13 +12,14 @@ const MEDIA = new Map([['image_url', 'url'], ['input_audio', 'data'], ['file', '
  * prompt once, and copies nothing.
  * @param assumedOutput output of one choice when the request does not bound it
  */
-export function estimateTokens (request: ChatRequest, assumedOutput: number): { input: number, output: number } {
+export function estimateTokens (request: ChatRequest, assumedOutput: number): { input: number, output: number, media: number } {
   const prompt: Prompt = { bytes: 0, media: 0 }
   for (const part of [request.messages, request.tools, request.functions, request.response_format]) weigh(part, prompt)
   const perChoice = request.max_completion_tokens ?? request.max_tokens ?? assumedOutput
   return {
     input: Math.ceil(prompt.bytes / BYTES_PER_TOKEN) + prompt.media * MEDIA_TOKENS,
-    output: perChoice * (request.n ?? 1)
+    output: perChoice * (request.n ?? 1),
+    media: prompt.media
   }
 }
 

@@ -12,6 +12,7 @@ import type { Principal } from '../tenants/tenants.ts'
 import type { TokenUsage } from '../wire/chat.ts'
 import type { Call } from './call.ts'
 import { clientClosed, type Ask, type Dispatch } from './dispatch.ts'
+import type { Fetching, Images } from './images.ts'
 import { metered } from './meter.ts'
 import { candidatesOf, routeOf, type Catalogue, type Need } from './targets.ts'
 
@@ -19,6 +20,7 @@ export interface Services extends Catalogue {
   readonly config: Pick<Config, 'policy' | 'limits'>
   readonly backends: ReadonlyMap<string, Backend>
   readonly limits: Limits
+  readonly images: Images
   readonly dispatch: Dispatch
 }
 
@@ -57,6 +59,10 @@ export interface Kind<R extends ModelRequest> {
   validate (body: Record<string, unknown>): R
   /** Tokens to reserve before anybody has counted them. */
   estimate (request: R, assumedOutput: number): Estimate
+  /** Looks at pictures, recordings and files before anything is asked of anybody. @throws GatewayError that names the one at fault */
+  examine? (request: R, images: Images): void
+  /** Brings what the request only names, once it is known how far the call may go. */
+  complete? (request: R, images: Images, bounds: Fetching): Promise<void>
   /** What not every target can do; null where any can. */
   needs? (request: R, estimate: Estimate): Need | null
   /** May the request be sent to another target? Any may if left out. */
@@ -86,6 +92,8 @@ export async function serve<R extends ModelRequest> (kind: Kind<R>, services: Se
     record.model = route.model.name
     const tokens = kind.estimate(request, services.config.limits.assumedOutputTokens)
     call.counted.input = tokens.input
+    const hasMedia = tokens.media !== undefined && tokens.media > 0
+    if (hasMedia) kind.examine?.(request, services.images)
     call.hold(await services.limits.admit({ tenant: tenant.name, limits: tenant.limits }, { callId: call.id, tokens: tokens.input + tokens.output }))
     const dataClass = record.dataClass = classOf(tenant.class, inbound.claimedClass)
     const boundary = record.boundary = boundaryOf(tenant.boundary, dataClass, services.config.policy.boundaries)
@@ -94,6 +102,7 @@ export async function serve<R extends ModelRequest> (kind: Kind<R>, services: Se
     const plan = decide({ dataClass, boundary, order: route.model.order, candidates })
     note(plan, call)
     if (plan.targets.length === 0) throw noTarget(plan, need?.unmet(route.model.name))
+    if (hasMedia) await kind.complete?.(request, services.images, { boundary, signal: inbound.signal })
     const ask: Ask = (backend, model, options) => kind.ask(backend, { ...request, model }, options)
     const canRepeat = kind.canRepeat && (() => kind.canRepeat!(request))
     const { target, answer } = await services.dispatch({ call, ask, plan, isolation: tenant.name, signal: inbound.signal, ...canRepeat && { canRepeat } })

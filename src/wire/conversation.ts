@@ -11,7 +11,7 @@ const IMAGE_DATA = /^data:image\/(?!svg)[a-z0-9.+-]+(?:;[a-z0-9.+=-]+)*;base64,/
 const IMAGE_RULE = "a base64-encoded data URL with an image MIME type (e.g. 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU=')"
 
 /** Whoever fetches an address does so from inside the operator's network, past every rule about where calls may go. */
-function addressed (what: string): Fault {
+export function addressed (what: string): Fault {
   return invalidValue(`send ${what} as a data: URL; the gateway does not let a backend fetch addresses.`)
 }
 
@@ -20,10 +20,18 @@ function isAddress (value: string): boolean {
   return value.includes(':') && !/^data:/i.test(value)
 }
 
-export function imageUrl (value: unknown): Fault | null {
+export function imageData (value: unknown): Fault | null {
   if (typeof value !== 'string') return wrongType('a string', value)
   if (IMAGE_DATA.test(value.slice(0, DATA_URL_HEAD))) return null
   return isAddress(value) ? addressed('the image') : outOfRange('unsupported URL', IMAGE_RULE)
+}
+
+const MOST_ADDRESS = 2048
+
+/** An address over TLS may pass here: the life of a call fetches it, or refuses it (pipeline/images.ts). No backend is ever told of one. */
+export function imageUrl (value: unknown): Fault | null {
+  const isSecure = typeof value === 'string' && value.length <= MOST_ADDRESS && /^https:\/\/[^@\s]+$/.test(value) && URL.canParse(value)
+  return isSecure ? null : imageData(value)
 }
 
 const anyText = text()

@@ -7,7 +7,7 @@ const output = (more: object) => estimateTokens(request('', more), 512).output
 const ROLE = 'user'.length
 
 test('the input is a quarter of the bytes of every string in messages and tools', async t => {
-  t.same(estimateTokens(request('a'.repeat(400 - ROLE)), 512), { input: 100, output: 512 })
+  t.same(estimateTokens(request('a'.repeat(400 - ROLE)), 512), { input: 100, output: 512, media: 0 })
   t.equal(estimateTokens(request('é'.repeat(200 - ROLE / 2)), 0).input, 100, 'bytes, not characters')
   t.equal(estimateTokens(request([{ type: 'text', text: 'a'.repeat(400 - ROLE - 4) }]), 0).input, 100)
   const tools = [{ type: 'function', function: { name: 'f', parameters: { type: 'object', properties: { url: { description: 'a'.repeat(4_000) } } } } }]

@@ -265,7 +265,7 @@ export const MESSAGES: Case[] = [
     'data:image/png,raw', 'data:;base64,AAAA', '//a/b.png', '/b.png', 'a.png', ''
   ].map(badUrl),
   ...[
-    'https://example.com/a.png', 'HTTP://127.0.0.1:8080/cat', 'http://169.254.169.254/latest/meta-data', 'http://[::1]/', 'file:///etc/passwd', 'gopher://a/', 'ftp://a/b.png',
+    'https://user:pw@example.com/a.png', 'https://', 'HTTP://127.0.0.1:8080/cat', 'http://169.254.169.254/latest/meta-data', 'http://[::1]/', 'file:///etc/passwd', 'gopher://a/', 'ftp://a/b.png',
     'blob:https://a/b', 'javascript:alert(1)', ' https://a/b', 'ht\ntps://a/b', 'http://', 'https:a', 'http:\\\\a\\b', 'http://user:pw@host/a.png', `https://a/${'b'.repeat(8192)}`
   ].map(remote)
 ]

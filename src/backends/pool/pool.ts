@@ -76,6 +76,7 @@ type PoolRequest = Asking & { readonly keep_alive?: unknown }
 class LocalPool implements Pool {
   readonly name: string
   readonly locality = 'local'
+  readonly isBlind = true
   readonly #config: PoolConfig
   readonly #options: PoolOptions
   readonly #isolation: Isolation

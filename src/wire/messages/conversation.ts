@@ -57,7 +57,7 @@ function resultOf (block: Part): { said: string | Part[], seen: Part[] } {
 function userParts (block: Part): Part[] {
   if (block.type === 'text') return [textPart(block)]
   const { source } = block as unknown as { source: Members }
-  if (block.type === 'image') return [{ type: 'image_url', image_url: { url: dataUrl(source) } }]
+  if (block.type === 'image') return [{ type: 'image_url', image_url: { url: source['type'] === 'url' ? source['url'] : dataUrl(source) } }]
   return [...documentHead(block), ...documentParts(source, block)]
 }
 

@@ -1,7 +1,7 @@
 /** What the input of a Responses request may hold. Source: OpenAI API reference, "Create a model response", read 2026-11-22. */
 import { all, isObject, list, missing, oneOf, shape, stringOr, text, variant, within, wrongType } from '../check.ts'
 import type { Check, Fault, Members } from '../check.ts'
-import { imageUrl, noAddress } from '../conversation.ts'
+import { imageData, noAddress } from '../conversation.ts'
 
 export const MOST_ITEMS = 10_000
 
@@ -19,7 +19,7 @@ const uploaded: Check = () => notServed('uploaded files are not served; send the
 const anyText = text()
 const inputText = shape({ text: anyText }, 'text')
 const inputImage = all(
-  shape({ image_url: imageUrl, file_id: uploaded, detail: oneOf('auto', 'low', 'high', 'original') }),
+  shape({ image_url: imageData, file_id: uploaded, detail: oneOf('auto', 'low', 'high', 'original') }),
   value => (value as Members)['image_url'] === undefined ? missing('image_url') : null
 )
 const inputFile = all(

@@ -154,7 +154,7 @@ const REFUSED: Record<string, [Members, string, string]> = {
   'another role': [{ messages: [{ role: 'tool', content: '' }] }, 'invalid_value', 'messages[0].role'],
   'an answer begun by the caller': [{ messages: [...HI, { role: 'assistant', content: 'Well,' }] }, 'invalid_value', 'messages'],
   'five stop sequences': [{ stop_sequences: ['a', 'b', 'c', 'd', 'e'] }, 'invalid_value', 'stop_sequences'],
-  'an image elsewhere': [user({ type: 'image', source: { type: 'url', url: 'http://169.254.169.254/' } }), 'unsupported_value', 'messages[0].content[0].source'],
+  'an image elsewhere': [user({ type: 'image', source: { type: 'url', url: 'http://169.254.169.254/' } }), 'invalid_value', 'messages[0].content[0].source.url'],
   'a stored image': [user({ type: 'image', source: { type: 'file', file_id: 'f' } }), 'unsupported_value', 'messages[0].content[0].source'],
   'a drawing with scripts': [user({ type: 'image', source: { type: 'base64', media_type: 'image/svg+xml', data: 'A' } }), 'invalid_value', 'messages[0].content[0].source.media_type'],
   'an address as data': [user({ type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'http://x/' } }), 'invalid_value', 'messages[0].content[0].source.data'],
