@@ -4,7 +4,7 @@ import { GatewayError } from '../errors.ts'
 import { BodyOutlet, StreamOutlet, type Outlet } from './answer.ts'
 import type { Batch } from './batch.ts'
 import { Choice } from './choice.ts'
-import type { CompiledGrammar } from './engine.ts'
+import type { CompiledGrammar, Scores } from './engine.ts'
 import type { Model } from './load.ts'
 import { TokenLog } from './logprobs.ts'
 import type { Earlier, EarlierChoice } from './marks.ts'
@@ -46,7 +46,7 @@ export async function answerChat (model: Model, task: ChatTask, response: Server
   const done = earlier === null ? await model.batch.runAll(works, { signal }) : await runApart(model.batch, works, signal)
   outlet.finish({
     promptTokens: prompt.tokens.length,
-    completionTokens: sum(before.map(({ said }) => said.length)) + sum(done.map(({ generatedTokens }) => generatedTokens)),
+    completionTokens: sum(before.map(({ said, due }) => said.length + due.length)) + sum(done.map(({ generatedTokens }) => generatedTokens)),
     cachedTokens: Math.min(prompt.tokens.length, done[0]?.cachedTokens ?? 0),
     reasoningTokens: sum(choices.map(({ reasoningTokens }) => reasoningTokens))
   })
@@ -55,13 +55,15 @@ export async function answerChat (model: Model, task: ChatTask, response: Server
 function choicesOf (model: Model, call: Request, prompt: Prompt, outlet: Outlet): Choice[] {
   const caller = call.tools === null ? () => null : model.speech.caller(call.tools)
   const spell = call.sampling.topLogprobs === null ? null : model.spell
+  const budget = model.budget(prompt, call.tools)
   return Array.from({ length: call.choices }, (_, index) => new Choice({
     detokenize: model.detokenize,
     thoughts: model.speech.splitter(prompt, call.tools),
     calls: caller(),
     isParallel: call.tools?.isParallel ?? true,
     stops: call.stops,
-    log: spell === null ? null : new TokenLog(spell)
+    log: spell === null ? null : new TokenLog(spell),
+    budget
   }, outlet.choice(index)))
 }
 
@@ -77,12 +79,19 @@ interface Plan {
 function worksOf (model: Model, { call, prompt, grammar, isolation, before }: Plan, choices: readonly Choice[], outlet: Outlet): Work[] {
   const room = Math.min(call.maxTokens, model.contextTokens - prompt.tokens.length)
   return choices.flatMap((choice, index): Work[] => {
-    const { said, isOver, isComplete } = before[index]!
+    const { said: saidBefore, isOver, isComplete, due } = before[index]!
+    const said = [...saidBefore, ...due]
+    const take = (token: number, scores?: Scores): boolean | readonly number[] => {
+      const wanted = choice.take(token, scores)
+      outlet.took(index, token)
+      return wanted
+    }
     const end = (reason: Done['reason']): void => {
       choice.end(reason)
       outlet.over(index)
     }
     if (isOver) return []
+    for (const token of due) take(token)
     if (isComplete || said.length >= room) {
       end(isComplete ? 'stop' : 'length')
       return []
@@ -94,9 +103,7 @@ function worksOf (model: Model, { call, prompt, grammar, isolation, before }: Pl
       maxTokens: call.maxTokens - said.length,
       take (token, scores) {
         outlet.begin()
-        const wantsMore = choice.take(token, scores)
-        outlet.took(index, token)
-        return wantsMore
+        return take(token, scores)
       },
       end ({ reason }) { end(reason) }
     }]
@@ -106,12 +113,15 @@ function worksOf (model: Model, { call, prompt, grammar, isolation, before }: Pl
 interface Repeated extends EarlierChoice {
   /** It ends here, but has not said so. */
   readonly isComplete: boolean
+  /** What has to come next. */
+  readonly due: readonly number[]
 }
 
 /** Leads a choice to where it was. */
 function repeated (choice: Choice, { said, isOver }: EarlierChoice): Repeated {
-  const isComplete = said.map(token => choice.take(token)).includes(false)
-  return { said, isOver, isComplete }
+  const wanted = said.map(token => choice.take(token))
+  const last = wanted.at(-1)
+  return { said, isOver, isComplete: wanted.includes(false), due: typeof last === 'object' && !isOver ? last : [] }
 }
 
 /** Works of one call that do not begin with the same tokens any more. When one fails, all fail. */

@@ -7,6 +7,13 @@ import { TextOfTokens, type Detokenize } from './text.ts'
 import type { SplitPart, Splitter } from './thoughts.ts'
 import type { CallParser, Part } from './tools/calls.ts'
 
+/** How much may be thought. */
+export interface Budget {
+  readonly tokens: number
+  /** What is put in when they are used up, and when the model then thinks again; each once. Never empty. */
+  readonly ends: readonly (readonly number[])[]
+}
+
 export interface ChoiceOptions {
   readonly detokenize: Detokenize
   /** Tokens of a raw prompt that the answer goes on from. */
@@ -19,6 +26,8 @@ export interface ChoiceOptions {
   readonly isParallel: boolean
   /** Null when no logprobs are wanted. */
   readonly log: TokenLog | null
+  /** No limit if left out. */
+  readonly budget?: Budget | null
 }
 
 export class Choice {
@@ -36,8 +45,13 @@ export class Choice {
   #reasoningTokens = 0
   #hasCalls = false
   #isOver = false
+  readonly #budget: Budget | null
+  /** Of the ends in the budget, how many were put in. */
+  #ended = 0
+  /** Of the last one, what has not come yet. */
+  #due: readonly number[] = []
 
-  constructor ({ detokenize, before, stops, thoughts, calls, isParallel, log }: ChoiceOptions, outlet: ChoiceOutlet) {
+  constructor ({ detokenize, before, stops, thoughts, calls, isParallel, log, budget = null }: ChoiceOptions, outlet: ChoiceOutlet) {
     this.#text = new TextOfTokens(detokenize, before)
     this.#thoughts = thoughts
     this.#calls = calls
@@ -45,15 +59,25 @@ export class Choice {
     this.#isParallel = isParallel
     this.#log = log
     this.#outlet = outlet
+    this.#budget = budget
   }
 
-  /** @returns false when the answer is complete */
-  take (token: number, scores?: Scores): boolean {
+  /** @returns false when the answer is complete, or the tokens that have to come next: a thought that has had its own is ended */
+  take (token: number, scores?: Scores): boolean | readonly number[] {
     if (scores !== undefined) this.#log?.add(token, scores)
     const wasThinking = this.#thoughts.isThinking
-    this.#hear(this.#text.push(token))
+    const text = this.#text.push(token)
+    this.#hear(text)
     if (wasThinking || this.#thoughts.isThinking) this.#reasoningTokens++
+    if (this.#budget !== null && !this.#isOver) return this.#limit(this.#budget, token, text)
     return !this.#isOver
+  }
+
+  /** A character that is not whole yet is waited for. */
+  #limit ({ tokens, ends }: Budget, token: number, text: string): true | readonly number[] {
+    if (this.#due.length > 0) this.#due = token === this.#due[0] ? this.#due.slice(1) : []
+    else if (this.#thoughts.isThinking && this.#reasoningTokens >= tokens && text !== '') this.#due = ends[this.#ended++] ?? []
+    return this.#due.length === 0 || this.#due
   }
 
   /** Those that begin and end the thought among them. */

@@ -4,7 +4,9 @@ import { sha256OfFile } from '../models/digest.ts'
 import { readGguf, type GgufHead } from '../models/gguf.ts'
 import { GatewayError } from '../errors.ts'
 import { Batch } from './batch.ts'
+import type { Budget } from './choice.ts'
 import { GREEDY, type CompiledGrammar } from './engine.ts'
+import type { ThinkingTokens } from './effort.ts'
 import type { Embedder } from './embedder.ts'
 import { loadLlama, loadVocabulary, type Gpu, type LlamaEngine } from './llama.ts'
 import type { Spell } from './logprobs.ts'
@@ -15,6 +17,7 @@ import type { Request } from './request.ts'
 import type { Conversation } from './template.ts'
 import type { Detokenize } from './text.ts'
 import { markersOf, showing } from './tools/markers.ts'
+import type { ToolUse } from './tools/use.ts'
 
 export interface ModelOptions {
   /** GGUF file. */
@@ -27,6 +30,8 @@ export interface ModelOptions {
   readonly gpu: Gpu
   /** Digest that the file must have. */
   readonly sha256?: string | undefined
+  /** How much it may think at each effort, where that is not what is usual. */
+  readonly thinkingTokens?: ThinkingTokens | undefined
 }
 
 export interface LoadEvents {
@@ -50,8 +55,8 @@ export class Model extends Reader {
   /** Tokens of markers that would not be seen. */
   readonly #markers: ReadonlyMap<number, string>
 
-  constructor (name: string, engine: LlamaEngine, head: GgufHead, sha256: string) {
-    super(name, engine, head)
+  constructor (name: string, engine: LlamaEngine, head: GgufHead, { sha256, thinkingTokens }: { sha256: string } & Pick<ModelOptions, 'thinkingTokens'>) {
+    super(name, engine, head, thinkingTokens)
     this.fingerprint = `fp_${sha256.slice(0, 10)}`
     this.#engine = engine
     this.#head = head
@@ -103,6 +108,12 @@ export class Model extends Reader {
   held (asked: Pick<Request, 'tools' | 'format'>, prompt: Prompt): CompiledGrammar | null {
     const held = this.speech.grammar(asked, prompt)
     return held === null ? null : this.#grammar(held.gbnf, held.param)
+  }
+
+  /** How the thoughts of an answer are limited, or null. */
+  budget ({ limit }: Prompt, tools: ToolUse | null): Budget | null {
+    if (limit === null) return null
+    return { tokens: limit.mostTokens, ends: this.speech.endings(limit.marker, tools).map(text => this.#engine.tokenize(text)) }
   }
 
   #grammar (gbnf: string, param: string): CompiledGrammar {
@@ -173,7 +184,7 @@ export async function loadModel (options: ModelOptions, events: LoadEvents): Pro
     onProgress: fraction => { events.onProgress(DIGEST_SHARE + (1 - DIGEST_SHARE) * fraction) },
     log: events.log
   })
-  const model = new Model(options.name, engine, head, sha256)
+  const model = new Model(options.name, engine, head, { sha256, thinkingTokens: options.thinkingTokens })
   await model.tryOut(events.signal)
   return model
 }
@@ -183,10 +194,10 @@ export async function loadModel (options: ModelOptions, events: LoadEvents): Pro
  * only the head is used.
  * @throws Error in words for an operator, or `signal.reason`
  */
-export async function loadReader ({ model: path, name, contextTokens }: ModelOptions, { signal, log }: LoadEvents): Promise<Reader> {
+export async function loadReader ({ model: path, name, contextTokens, thinkingTokens }: ModelOptions, { signal, log }: LoadEvents): Promise<Reader> {
   const head = readGguf(path)
   const most = Math.min(contextTokens, head.contextTokens ?? Infinity)
-  return new Reader(name, await loadVocabulary({ path, contextTokens: most, vocabularySize: head.vocabularySize, signal, log }), head)
+  return new Reader(name, await loadVocabulary({ path, contextTokens: most, vocabularySize: head.vocabularySize, signal, log }), head, thinkingTokens)
 }
 
 async function checkDigest ({ model: path, sha256: expected }: ModelOptions, { signal, onProgress }: LoadEvents): Promise<string> {

@@ -1,5 +1,6 @@
 /** `node src/worker/main.ts --model FILE --name NAME --socket PATH …`: what the pool spawns. */
 import { parseArgs } from 'node:util'
+import { thinkingTokensOf } from './effort.ts'
 import type { Gpu } from './llama.ts'
 import { runWorker, type WorkerOptions } from './run.ts'
 
@@ -34,6 +35,7 @@ function readArguments (argv: string[]): WorkerOptions {
       threads: { type: 'string', default: '1' },
       gpu: { type: 'string', default: 'auto' },
       sha256: { type: 'string' },
+      'thinking-tokens': { type: 'string', default: '' },
       'vocabulary-only': { type: 'boolean', default: false }
     }
   })
@@ -53,6 +55,7 @@ function readArguments (argv: string[]): WorkerOptions {
     threads: whole('threads', values.threads, 1, 512),
     gpu: gpu === 'false' ? false : gpu as Gpu,
     sha256: values.sha256,
+    thinkingTokens: thinkingTokensOf(values['thinking-tokens']),
     vocabularyOnly: values['vocabulary-only']
   }
 }

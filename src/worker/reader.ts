@@ -1,9 +1,10 @@
 /** From texts and conversations to tokens and back, as one model reads them. Needs its vocabulary alone. */
 import { GatewayError } from '../errors.ts'
 import type { GgufHead } from '../models/gguf.ts'
+import type { ThinkingTokens } from './effort.ts'
 import { Speech } from './speech.ts'
 import { ChatTemplate, type Conversation, type Vocabulary } from './template.ts'
-import { optionalThought, thoughtBegunBy, type ThoughtMarker } from './thoughts.ts'
+import { emptyThought, endOfThought, optionalThought, thoughtBegunBy, type ThoughtMarker } from './thoughts.ts'
 import { wantsShortIds, withShortIds } from './tools/ids.ts'
 
 /** The vocabulary of a model, and how much of it fits. */
@@ -25,6 +26,8 @@ export interface Prompt {
   readonly thought: ThoughtMarker | null
   /** That the model may begin by itself, or null. */
   readonly mayThink: ThoughtMarker | null
+  /** How much of it there may be; null without a limit, or where the model does not think. */
+  readonly limit: { readonly marker: ThoughtMarker, readonly mostTokens: number } | null
 }
 
 /** What a model makes of what it is given. */
@@ -37,12 +40,12 @@ export class Reader {
   readonly #wantsShortIds: boolean
 
   /** @throws Error when the model writes and has no chat template, or one that is no Jinja */
-  constructor (name: string, lexicon: Lexicon, head: GgufHead) {
+  constructor (name: string, lexicon: Lexicon, head: GgufHead, thinkingTokens: ThinkingTokens = {}) {
     this.name = name
     this.#lexicon = lexicon
     this.#head = head
     this.#template = head.writes ? new ChatTemplate(head.chatTemplates, lexicon) : null
-    this.speech = new Speech(name, this.templateText)
+    this.speech = new Speech(name, this.templateText, thinkingTokens)
     this.#wantsShortIds = wantsShortIds(this.templateText)
   }
 
@@ -117,9 +120,9 @@ export class Reader {
    * @throws GatewayError `context_length_exceeded`, or `unsupported_value` when the model does not write
    */
   prompt (conversation: Conversation): Prompt {
-    const { tokens, end } = this.#read(conversation)
-    if (tokens.length >= this.contextTokens) throw this.#tooLong(String(tokens.length))
-    return { tokens, thought: thoughtBegunBy(end), mayThink: optionalThought(end, this.templateText) }
+    const prompt = this.#read(conversation)
+    if (prompt.tokens.length >= this.contextTokens) throw this.#tooLong(String(prompt.tokens.length))
+    return prompt
   }
 
   /**
@@ -128,16 +131,27 @@ export class Reader {
    */
   count (conversation: Conversation): number { return this.#read(conversation).tokens.length }
 
-  #read (conversation: Conversation): { readonly tokens: readonly number[], readonly end: string } {
+  #read (conversation: Conversation): Prompt {
     const { messages } = conversation
+    const { variables, mostTokens } = this.speech.thinking(conversation)
     const template = this.#template
     if (template === null) throw this.#writesNothing()
-    const texts = template.render({ ...conversation, messages: this.#wantsShortIds ? withShortIds(messages) : messages })
+    const texts = template.render({ ...conversation, variables, messages: this.#wantsShortIds ? withShortIds(messages) : messages })
     // Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone.
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
     const least = Math.ceil(bytes / Math.max(1, this.#head.longestTokenBytes))
     if (least >= this.contextTokens) throw this.#tooLong(`at least ${least}`)
-    return { tokens: template.tokens(texts), end: texts.at(-1) ?? '' }
+    const { end, ...thinking } = this.#thinkingBehind(texts.pop() ?? '', mostTokens)
+    return { tokens: template.tokens([...texts, end]), ...thinking }
+  }
+
+  /** Where a model is not to think, its thought stands in the prompt, and is over. */
+  #thinkingBehind (end: string, mostTokens: number): Omit<Prompt, 'tokens'> & { readonly end: string } {
+    const thought = thoughtBegunBy(end)
+    const marker = thought ?? optionalThought(end, this.templateText)
+    const limit = marker === null || mostTokens === Infinity ? null : { marker, mostTokens }
+    if (marker === null || mostTokens > 0) return { end, thought, mayThink: marker, limit }
+    return { end: end + (thought === null ? emptyThought(marker) : endOfThought(marker)), thought: null, mayThink: null, limit }
   }
 
   #writesNothing (): GatewayError {

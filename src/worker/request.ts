@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto'
 import { GatewayError } from '../errors.ts'
+import { readThought } from './effort.ts'
 import type { Sampling } from './engine.ts'
 import { readFormat, type Format } from './format.ts'
 import type { Conversation } from './template.ts'
@@ -153,12 +154,13 @@ export function readConversation (body: Body, tools: ToolUse | null = readTools(
   if (messages.length > MAX_MESSAGES) throw invalid('messages', `messages has ${messages.length} members; at most ${MAX_MESSAGES} are taken.`)
   const kwargs = body['chat_template_kwargs'] ?? {}
   if (!isObject(kwargs)) throw wrongType('chat_template_kwargs', 'an object', kwargs)
-  // Templates that know these variables honour them; to others they mean nothing.
-  const hints = ['reasoning_effort', 'verbosity'].flatMap(name => typeof body[name] === 'string' ? [[name, body[name]]] : [])
+  // Templates that know this variable honour it; to others it means nothing.
+  const hints = typeof body['verbosity'] === 'string' ? { verbosity: body['verbosity'] } : {}
   return {
     messages: messages.map((message, i) => readMessage(message, `messages[${i}]`)),
     tools: tools === null ? null : tools.offered.map(({ given }) => given),
-    variables: { ...Object.fromEntries(hints), ...kwargs }
+    variables: { ...hints, ...kwargs },
+    thought: readThought(body)
   }
 }
 

@@ -1,15 +1,20 @@
 /** How a model speaks, as its chat template tells: what it thinks, how it calls tools, and what its answers can be held to. */
 import { GatewayError } from '../errors.ts'
 import { CHANNEL_MARKERS, ChannelSplitter } from './channels.ts'
+import { NOTHING_ASKED, planThought, THINKING_TOKENS, type ThinkingTokens, type ThoughtPlan } from './effort.ts'
 import { literal, prefixed } from './grammar/join.ts'
 import { heldTo } from './held.ts'
 import type { Prompt } from './reader.ts'
 import type { Request } from './request.ts'
-import { thinksUnread, THOUGHT_MARKERS, ThoughtSplitter, type Splitter } from './thoughts.ts'
+import type { Conversation } from './template.ts'
+import { endOfThought, thinksUnread, THOUGHT_MARKERS, ThoughtSplitter, type Splitter, type ThoughtMarker } from './thoughts.ts'
 import { CallParser } from './tools/calls.ts'
 import { familyOf, speaksInChannels, type Family } from './tools/family.ts'
 import { callsGrammar } from './tools/forced.ts'
 import type { ToolUse } from './tools/use.ts'
+
+/** Head of what is said to the user. */
+const FINAL = '<|channel|>final<|message|>'
 
 export class Speech {
   /** Of the model, for messages. */
@@ -17,10 +22,12 @@ export class Speech {
   readonly #template: string
   readonly #family: Family | null
   readonly #hasChannels: boolean
+  readonly #thinkingTokens: ThinkingTokens
 
-  /** @param template Jinja source, or '' */
-  constructor (name: string, template: string) {
+  /** @param template Jinja source, or ''. @param thinkingTokens instead of what is usual */
+  constructor (name: string, template: string, thinkingTokens: ThinkingTokens = {}) {
     this.#name = name
+    this.#thinkingTokens = { ...THINKING_TOKENS, ...thinkingTokens }
     this.#template = template
     this.#family = familyOf(template)
     this.#hasChannels = speaksInChannels(template)
@@ -28,6 +35,21 @@ export class Speech {
 
   /** Texts that may be control tokens of the vocabulary, which otherwise would not be seen. */
   get markers (): readonly string[] { return [...THOUGHT_MARKERS, ...this.#hasChannels ? CHANNEL_MARKERS : this.#family?.markers ?? []] }
+
+  /** @throws GatewayError where the model can do nothing of what it is asked to think */
+  thinking ({ thought = NOTHING_ASKED, variables }: Conversation): ThoughtPlan {
+    return planThought(thought, variables, { name: this.#name, template: this.#template, configured: this.#thinkingTokens })
+  }
+
+  /**
+   * What ends a thought that has had its tokens: the first time, the second, … Who speaks in channels may begin another
+   * one where it could as well call a tool; then it is made to answer.
+   */
+  endings (marker: ThoughtMarker, tools: ToolUse | null): readonly string[] {
+    const end = endOfThought(marker)
+    if (!this.#hasChannels) return [end]
+    return tools === null ? [end + FINAL] : [end, end + FINAL]
+  }
 
   /** What takes an answer to this prompt apart. */
   splitter ({ thought }: Prompt, tools: ToolUse | null): Splitter {
@@ -64,7 +86,7 @@ export class Speech {
 
   /** Where words stand that are said to the user. */
   #said (grammar: string): string {
-    return this.#hasChannels ? `root ::= ${literal('<|channel|>final<|message|>')} said-root\n${prefixed(grammar, 'said-')}` : grammar
+    return this.#hasChannels ? `root ::= ${literal(FINAL)} said-root\n${prefixed(grammar, 'said-')}` : grammar
   }
 
   get #callingFamily (): Family {

@@ -7,6 +7,7 @@ import { createContext, Script } from 'node:vm'
 import { Template } from '@huggingface/jinja'
 import { GatewayError } from '../errors.ts'
 import { CHANNEL_MARKERS } from './channels.ts'
+import type { AskedThought } from './effort.ts'
 import { familyOf, speaksInChannels, type Family } from './tools/family.ts'
 
 /** What is needed to know of a tokenizer. */
@@ -25,6 +26,8 @@ export interface Conversation {
   readonly tools: readonly unknown[] | null
   /** Further variables for the template, as `chat_template_kwargs` of the request. */
   readonly variables: Readonly<Record<string, unknown>>
+  /** How much the model is asked to think; nothing is said of it if left out. */
+  readonly thought?: AskedThought
 }
 
 type Message = Readonly<Record<string, unknown>>

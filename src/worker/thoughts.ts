@@ -24,6 +24,12 @@ export interface ThoughtMarker {
   readonly behind?: string
 }
 
+/** Ends a thought that is under way. */
+export function endOfThought ({ closing, behind }: ThoughtMarker): string { return behind === undefined ? `\n${closing}\n\n` : closing + behind }
+
+/** Stands where a model might think, so that it does not. */
+export function emptyThought (marker: ThoughtMarker): string { return marker.opening + (marker.behind === undefined ? '\n' : '') + endOfThought(marker) }
+
 /** Qwen 3, DeepSeek R1 and most others; Magistral. */
 const MARKERS: readonly ThoughtMarker[] = [{ opening: '<think>', closing: '</think>' }, { opening: '[THINK]', closing: '[/THINK]' }]
 /** gpt-oss (channels.ts). */

@@ -71,7 +71,7 @@ test('a template tells whether its model thinks, a prompt whether it has', async
 /** The built-in model as one that thinks: its template ends with `begun`. */
 async function thinker (begun: string): Promise<string> {
   const chatTemplates = new Map([['default', template.replace("'<|im_start|>assistant\\n' }}\n{%- endif %}\n", match => match.replace("\\n'", `\\n${begun}'`))]])
-  const { server } = serveModel(new Model('pilot', engine, { ...head, chatTemplates }, '0'.repeat(64)), () => {})
+  const { server } = serveModel(new Model('pilot', engine, { ...head, chatTemplates }, { sha256: '0'.repeat(64) }), () => {})
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   tap.teardown(() => { server.close(); server.closeAllConnections() })

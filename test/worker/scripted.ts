@@ -11,7 +11,7 @@ export interface Script {
   readonly template: string | null
   /** Control tokens; the last one ends an answer. */
   readonly controls: readonly string[]
-  /** What is said from which place on; then the answer ends. Elsewhere it is a matter of chance. An answer begins at the place that is the length of its prompt. */
+  /** What is said from which place on; then the answer ends. Elsewhere it says the alphabet. An answer begins at the place that is the length of its prompt. */
   readonly says: ReadonlyMap<number, string>
   readonly fillsGaps?: boolean
 }
@@ -55,6 +55,7 @@ interface Tensor { readonly name: string, readonly shape: readonly number[], rea
 
 const [U32, I32, F32, BOOL, STRING, ARRAY] = [4, 5, 6, 7, 8, 9]
 const ALIGNMENT = 32
+const LETTER_A = 97
 const GAP = ['<|fim_prefix|>', '<|fim_suffix|>', '<|fim_middle|>']
 
 export function writeScripted (file: string, script: Script): string {
@@ -84,8 +85,10 @@ export function writeScripted (file: string, script: Script): string {
 /** Of each place one number is 1, and in the last layer that number speaks for the token that comes next. */
 function tensors (vocabulary: number, next: ReadonlyMap<number, number>): Tensor[] {
   const [places, logits] = [new Float32Array(SCRIPT_TOKENS ** 2), new Float32Array(SCRIPT_TOKENS * vocabulary)]
-  for (let place = 0; place < SCRIPT_TOKENS; place++) places[place * SCRIPT_TOKENS + place] = 1
-  for (const [place, token] of next) logits[token * SCRIPT_TOKENS + place] = 1
+  for (let place = 0; place < SCRIPT_TOKENS; place++) {
+    places[place * SCRIPT_TOKENS + place] = 1
+    logits[(next.get(place) ?? LETTER_A + place % 26) * SCRIPT_TOKENS + place] = 1
+  }
   const d = SCRIPT_TOKENS
   const norm = (name: string): Tensor[] => [{ name: `${name}.weight`, shape: [d], values: new Float32Array(d).fill(1) }, { name: `${name}.bias`, shape: [d], values: new Float32Array(d) }]
   const nothing = (name: string, from: number, to: number): Tensor[] => [{ name: `${name}.weight`, shape: [from, to], values: null }, { name: `${name}.bias`, shape: [to], values: new Float32Array(to) }]
