@@ -1,7 +1,7 @@
 import { GatewayError } from '../../errors.ts'
 import type { Availability } from '../backend.ts'
 import { freeSlots, type Placement } from './place.ts'
-import { FairQueue } from './queue.ts'
+import { FairQueue, type Place } from './queue.ts'
 import type { PoolObserver, WaitingStatus } from './status.ts'
 import type { PooledWorker, Slot } from './worker.ts'
 
@@ -47,6 +47,8 @@ export interface Want {
   readonly signal: AbortSignal
   /** The call has had a slot before and lost it with its worker: it waits ahead of all others, and is never refused for length. */
   readonly isRetry: boolean
+  /** Nobody waits for its answer: it waits behind all calls that somebody waits for. */
+  readonly isBatch: boolean
   /** How long the model is to stay when the call is over; null for as long as usual. */
   readonly keepAliveMs: number | null
 }
@@ -90,16 +92,22 @@ export class Admission {
     if (want.signal.aborted) return Promise.reject(want.signal.reason)
     if (this.isDown) return Promise.reject(this.#unavailable())
     if (want.slots > this.#mostSlots) return Promise.reject(this.#tooMany(want.slots))
-    if (this.#isFull(want.slots) && !want.isRetry) return Promise.reject(this.#full())
-    if (this.#expectedWaitMs > this.#setup.timeoutMs && !want.isRetry) return Promise.reject(this.#wouldWait())
+    const before = want.isBatch ? this.#queue.size : this.#queue.sizeInFront
+    if (this.#isFull(want.slots, before) && !want.isRetry) return Promise.reject(this.#full())
+    if (this.#expectedWaitMs(before) > this.#setup.timeoutMs && !want.isRetry) return Promise.reject(this.#wouldWait(before))
     const waiting = new Waiting(want, ms => { this.#left(ms) })
-    waiting.place = want.isRetry ? this.#queue.pushAhead(waiting) : this.#queue.push(want.isolation, waiting)
+    waiting.place = this.#placeOf(want, waiting)
     this.#handOut()
     if (!waiting.isOver) {
       waiting.wait(this.#setup.timeoutMs, () => this.#tooLong(), () => { this.#setup.life.changed() })
       this.#setup.life.changed()
     }
     return waiting.slot
+  }
+
+  #placeOf ({ isBatch, isRetry, isolation }: Want, waiting: Waiting): Place {
+    if (isBatch) return this.#queue.pushBehind(isolation, waiting)
+    return isRetry ? this.#queue.pushAhead(waiting) : this.#queue.push(isolation, waiting)
   }
 
   /** To be called whenever a worker or a slot has changed. */
@@ -110,7 +118,7 @@ export class Admission {
 
   availability (): Availability {
     return {
-      state: this.isDown ? 'down' : this.#isFull(1) ? 'saturated' : this.isReady ? 'ready' : this.#setup.life.isLoadable ? 'idle' : 'loading',
+      state: this.isDown ? 'down' : this.#isFull(1, this.#queue.sizeInFront) ? 'saturated' : this.isReady ? 'ready' : this.#setup.life.isLoadable ? 'idle' : 'loading',
       queued: this.queued,
       freeSlots: this.#freeSlots,
       contextTokens: this.contextTokens
@@ -125,10 +133,10 @@ export class Admission {
 
   get #mostSlots (): number { return Math.max(...this.#setup.workers.map(({ slots }) => slots)) }
 
-  /** Would a call that wants so many slots have to wait, where no more may? */
-  #isFull (slots: number): boolean {
+  /** Would a call that wants so many slots, and has so many before it, have to wait where no more may? */
+  #isFull (slots: number, before: number): boolean {
     const { workers, length } = this.#setup
-    return this.queued >= length && (this.queued > 0 || !workers.some(worker => freeSlots(worker) >= slots))
+    return before >= length && (before > 0 || !workers.some(worker => freeSlots(worker) >= slots))
   }
 
   #handOut (): void {
@@ -175,11 +183,11 @@ export class Admission {
       { retryAfterS: this.#retryAfterS() })
   }
 
-  #wouldWait (): GatewayError {
+  #wouldWait (before: number): GatewayError {
     const { pool, model, timeoutMs, observer } = this.#setup
     observer.admissionRejected({ pool, model, reason: 'queue_wait' })
     return new GatewayError('backend_overloaded',
-      `${pool}: ${this.queued} calls wait for ${model}, which takes about ${Math.round(this.#expectedWaitMs)} ms; at most ${timeoutMs} ms are waited.`,
+      `${pool}: ${before} calls wait for ${model}, which takes about ${Math.round(this.#expectedWaitMs(before))} ms; at most ${timeoutMs} ms are waited.`,
       { retryAfterS: this.#retryAfterS() })
   }
 
@@ -206,9 +214,9 @@ export class Admission {
     return Math.min(LONGEST_RETRY_S, Math.max(1, Math.ceil((this.queued + 1) / this.#slots * this.#holdMs / 1000)))
   }
 
-  /** For the calls that wait already to get their slots; 0 before enough is known. */
-  get #expectedWaitMs (): number {
-    return this.#measured < LEAST_MEASURED ? 0 : this.queued / this.#slots * this.#holdMs
+  /** For as many calls as come before to get their slots; 0 before enough is known. */
+  #expectedWaitMs (before: number): number {
+    return this.#measured < LEAST_MEASURED ? 0 : before / this.#slots * this.#holdMs
   }
 
   get #slots (): number { return this.#setup.workers.reduce((sum, worker) => sum + worker.slots, 0) }

@@ -18,7 +18,7 @@ import { keepAliveMs as readKeepAlive } from '../../wire/keep-alive.ts'
 import type { Availability, Backend, ChatOptions } from '../backend.ts'
 import { bodyOf, type Asking } from '../http.ts'
 import { CHAT, COMPLETIONS, COUNT, DETOKENIZE, embeddingsRoute, RERANK, TOKENIZE, type Route } from '../routes.ts'
-import { Admission, type Life } from './admission.ts'
+import { Admission, type Life, type Want } from './admission.ts'
 import type { Question } from './attempt.ts'
 import { Call, cancelled } from './call.ts'
 import { isolationOf, type Isolation } from './isolation.ts'
@@ -151,7 +151,7 @@ class LocalPool implements Pool {
     const keepAliveMs = keepAliveOf(request, model, this.name)
     const call = this.#begin(options)
     try {
-      return await this.#serve(call, model.admission, this.#question(route, request, options), keepAliveMs)
+      return await this.#serve(call, model.admission, this.#question(route, request, options), { keepAliveMs, isBatch: options.priority === 'batch' })
     } catch (error) {
       call.end()
       throw error
@@ -266,7 +266,7 @@ class LocalPool implements Pool {
     }
   }
 
-  #serve (call: Call, admission: Admission, question: Question, keepAliveMs: number | null): Promise<Answer> {
+  #serve (call: Call, admission: Admission, question: Question, way: Pick<Want, 'keepAliveMs' | 'isBatch'>): Promise<Answer> {
     const { callId, isolation } = question
     return serve(call, question, wish => admission.take({ callId, isolation, keepAliveMs, ...wish }))
   }

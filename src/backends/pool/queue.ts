@@ -1,6 +1,7 @@
 /**
  * Waiting calls: first in, first out inside an isolation domain, in turn between domains, so that a domain with a
  * hundred calls delays another domain's next call by one turn. In its turn a domain has as many calls as its weight.
+ * What stands behind has its turn when nothing else waits, in the same way.
  * Every operation but `inOrder` is O(1). The owner keeps the bound.
  */
 export class FairQueue<T> {
@@ -8,12 +9,16 @@ export class FairQueue<T> {
   readonly #ahead = new Chain<T>()
   readonly #lanes = new Map<string, Lane<T>>()
   readonly #turns = new Chain<Lane<T>>()
+  #behind: FairQueue<T> | null = null
   #size = 0
 
   /** @param weightOf a whole number, 1 or more */
   constructor (weightOf: (domain: string) => number = () => 1) { this.#weightOf = weightOf }
 
-  get size (): number { return this.#size }
+  get size (): number { return this.#size + (this.#behind?.size ?? 0) }
+
+  /** Without what stands behind. */
+  get sizeInFront (): number { return this.#size }
 
   push (domain: string, item: T): Place {
     const lane = this.#lane(domain)
@@ -25,14 +30,20 @@ export class FairQueue<T> {
     return this.#placeOf(this.#ahead, this.#ahead.append(item), null)
   }
 
+  /** After every other item, whenever that comes. */
+  pushBehind (domain: string, item: T): Place {
+    this.#behind ??= new FairQueue(this.#weightOf)
+    return this.#behind.push(domain, item)
+  }
+
   /** What `shift` would give. */
   peek (): T | undefined {
-    return (this.#ahead.first ?? this.#turns.first?.value.items.first)?.value
+    return (this.#ahead.first ?? this.#turns.first?.value.items.first)?.value ?? this.#behind?.peek()
   }
 
   shift (): T | undefined {
+    if (this.#size === 0) return this.#behind?.shift()
     const next = this.peek()
-    if (next === undefined) return undefined
     this.#size--
     if (this.#ahead.first !== null) this.#ahead.remove(this.#ahead.first)
     else this.#takeTurn()
@@ -62,6 +73,7 @@ export class FairQueue<T> {
       if (--lane.left > 0) lanes.unshift(lane)
       else lanes.push({ ...lane, left: lane.weight })
     }
+    if (this.#behind !== null && items.length < most) items.push(...this.#behind.inOrder(most - items.length))
     return items
   }
 

@@ -147,3 +147,18 @@ test('a call that would wait longer than it may, by what was measured, is refuse
   await textOf(running)
   await settled
 })
+
+test('calls of a batch wait behind all others, and take no place in their queue', async t => {
+  const { pool } = await openReady(t, { models: [{ slots: 1 }], queue: { length: 2 } })
+  const order: string[] = []
+  const note = async (isolation: string, more = {}) => { order.push((await textOf(ask(pool, 'words=1', { isolation, ...more }))).trim()) }
+  const running = await ask(pool, 'words=2&everyMs=100')
+  const batch = [note('b', { priority: 'batch' }), note('c', { priority: 'batch' })]
+  await t.rejects(ask(pool, 'words=1', { priority: 'batch' }), { code: 'backend_overloaded' }, 'they have a bound of their own')
+  t.match(pool.availability('m'), { state: 'ready', queued: 2 }, 'others see a queue with room')
+  const others = [note('x'), note('x')]
+  t.match(pool.availability('m'), { state: 'saturated', queued: 4 })
+  await textOf(running)
+  await Promise.all([...batch, ...others])
+  t.same(order, ['x0', 'x0', 'b0', 'c0'])
+})

@@ -74,13 +74,13 @@ export async function openReady (t: Test, parts: PoolParts = {}): Promise<Opened
   return opened
 }
 
-export interface Wish { isolation?: string, signal?: AbortSignal, model?: string, stream?: boolean, choices?: number, keepAlive?: number | string }
+export interface Wish { isolation?: string, signal?: AbortSignal, model?: string, stream?: boolean, choices?: number, keepAlive?: number | string, priority?: 'batch' }
 
 /** @param script what the scripted worker does: `words=20&after=crash` */
 export function ask (pool: Pool, script: string, wish: Wish = {}): Promise<Answer> {
-  const { isolation = 'acme', signal = new AbortController().signal, model = 'm', stream = true, choices = 1, keepAlive } = wish
+  const { isolation = 'acme', signal = new AbortController().signal, model = 'm', stream = true, choices = 1, keepAlive, priority } = wish
   const request: ChatRequest = { model, stream, n: choices, messages: [{ role: 'user', content: script }], ...keepAlive !== undefined && { keep_alive: keepAlive } }
-  return pool.chat(request, { signal, boundary: 'local', callId: 'call-1', isolation })
+  return pool.chat(request, { signal, boundary: 'local', callId: 'call-1', isolation, ...priority !== undefined && { priority } })
 }
 
 /** @returns the whole text; throws when the answer does */
