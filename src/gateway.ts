@@ -19,6 +19,7 @@ import { limitsOn } from './limits/leases.ts'
 import { Pressure, type PressureReason } from './listener/pressure.ts'
 import type { Services } from './pipeline/chat.ts'
 import { tryTargets } from './pipeline/dispatch.ts'
+import { scorersOf } from './pipeline/complexity.ts'
 import { explain } from './pipeline/explain.ts'
 import { FallbackState } from './state/fallback.ts'
 import { MemoryState } from './state/memory.ts'
@@ -97,6 +98,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     routes: modelRoutes(config),
     allows: (tenant, model) => patternAllows(tenant.models, model),
     backends,
+    scorers: scorersOf(config),
     limits,
     images: { limits: config.images, dial: (origin, boundary) => pictures.dial(origin, boundary) },
     dispatch: tryTargets(backends)

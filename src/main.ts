@@ -54,6 +54,7 @@ program.command('explain')
   .requiredOption('--model <name>', 'public model name')
   .option('--tenant <name>', 'tenant', 'default')
   .option('--class <class>', 'what the caller says in x-torchgate-class')
+  .option('--prompt <text>', 'what is asked, for models whose order is complexity')
   .option('-c, --config <file>', 'configuration file')
   .action(async options => { process.exitCode = await (await import('./cli/explain.ts')).explainCall(options, process.env) })
 

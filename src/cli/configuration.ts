@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { checkFiles } from '../config/check.ts'
 import { defaultConfig } from '../config/defaults.ts'
@@ -7,6 +8,7 @@ import { ConfigError, formatPath, type Finding, type Problem } from '../config/p
 import { checkSecrets } from '../config/secrets.ts'
 import { BUILTIN_MODEL } from '../models/builtin.ts'
 import { resolvePulled } from '../models/pulled.ts'
+import { readScorer } from '../policy/scorer.ts'
 
 export interface ConfigurationOptions {
   readonly config?: string
@@ -54,7 +56,21 @@ export function surroundingsOf (loaded: LoadedConfig, env: NodeJS.ProcessEnv): S
   const { config, findings } = resolvePulled(loaded.config)
   const isTold = ({ path }: Finding) => findings.some(finding => formatPath(finding.path) === formatPath(path))
   const missing = checkFiles(config).filter(finding => !isTold(finding))
-  return { loaded: { ...loaded, config }, problems: [...findings, ...missing, ...checkSecrets(config, env)].map(finding => loaded.place(finding)) }
+  const all = [...findings, ...missing, ...checkScorers(config), ...checkSecrets(config, env)]
+  return { loaded: { ...loaded, config }, problems: all.map(finding => loaded.place(finding)) }
+}
+
+/** Of those that are there. */
+function checkScorers ({ models }: LoadedConfig['config']): Finding[] {
+  return models.flatMap(({ complexity }, index) => {
+    if (complexity?.scorer === undefined || !existsSync(complexity.scorer)) return []
+    try {
+      readScorer(complexity.scorer)
+      return []
+    } catch (thrown) {
+      return [{ path: ['models', index, 'complexity', 'scorer'], message: (thrown as Error).message, severity: 'error' as const }]
+    }
+  })
 }
 
 /** Before a start: what the configuration names is there. @returns it with the real paths of pulled models */

@@ -16,6 +16,7 @@ export function check (config: Config): Finding[] {
     ...checkNames(config),
     ...config.backends.flatMap((backend, index) => backend.kind === 'pool' ? checkPool(backend, index) : checkUpstream(backend, index, config)),
     ...config.models.flatMap((model, index) => model.targets.flatMap((target, at) => checkTarget(config, model, target, ['models', index, 'targets', at]))),
+    ...config.models.flatMap((model, index) => checkComplexity(model, ['models', index])),
     ...checkLimits(config),
     ...checkReach(config)
   ]
@@ -163,7 +164,22 @@ function checkLimits ({ tenants, limits }: Config): Finding[] {
 }
 
 /** Model files that are not there or cannot be read. Reads the file system; the paths must be absolute, as loadConfig makes them. */
+function checkComplexity ({ order, complexity }: ModelConfig, path: Path): Finding[] {
+  if (complexity === undefined) return []
+  if (order !== 'complexity') return [warning([...path, 'complexity'], `has no effect with order: ${order}`)]
+  if (complexity.scorer === undefined || complexity.threshold !== undefined) return []
+  return [error([...path, 'complexity'], 'expected a threshold beside the scorer; torchgate route train names one')]
+}
+
 export function checkFiles (config: Config): Finding[] {
+  return [...checkModelFiles(config), ...config.models.flatMap((model, index) => {
+    const path = model.complexity?.scorer
+    const fault = path === undefined ? null : faultOfFile(path)
+    return fault === null ? [] : [error(['models', index, 'complexity', 'scorer'], `${path} ${fault}`)]
+  })]
+}
+
+function checkModelFiles (config: Config): Finding[] {
   return config.backends.flatMap((backend, index) => backend.kind !== 'pool' ? [] : backend.models.flatMap((model, at) => {
     const fault = faultOfFile(model.path)
     return fault === null ? [] : [error(['backends', index, 'models', at, 'path'], `${model.path} ${fault}`)]

@@ -72,6 +72,10 @@ function withAbsolutePaths (config: Config, folder: string): Config {
     ...config,
     dataDir: resolve(folder, config.dataDir),
     state: redis === undefined ? config.state : { ...config.state, redis: { ...redis, url: secret(redis.url) } },
+    models: config.models.map(model => {
+      const scorer = model.complexity?.scorer
+      return scorer === undefined ? model : { ...model, complexity: { ...model.complexity!, scorer: resolve(folder, scorer) } }
+    }),
     backends: config.backends.map(backend => {
       if (backend.kind === 'pool') return { ...backend, models: backend.models.map(model => isPulled(model.path) ? model : { ...model, path: resolve(folder, model.path) }) }
       return backend.apiKey === undefined ? backend : { ...backend, apiKey: secret(backend.apiKey) }

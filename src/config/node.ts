@@ -3,7 +3,7 @@ import type { TSchema } from 'typebox'
 import { listed, quoted } from './problems.ts'
 
 export interface Node extends TSchema {
-  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean'
+  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'number' | 'boolean'
   readonly title?: string
   readonly description?: string
   readonly default?: unknown
@@ -62,6 +62,7 @@ export function fits (node: Node, value: unknown): boolean {
   if (choices !== null) return choices.some(choice => choice === value)
   if (node.type === 'boolean') return typeof value === 'boolean'
   if (node.type === 'integer') return typeof value === 'number' && Number.isInteger(value) && isBetween(value, node.minimum, node.maximum)
+  if (node.type === 'number') return Number.isFinite(value) && isBetween(value as number, node.minimum, node.maximum)
   if (node.type !== 'string' || typeof value !== 'string') return false
   if (!isBetween([...value].length, node.minLength, node.maxLength)) return false
   return node.pattern === undefined || new RegExp(node.pattern, 'u').test(value)
@@ -77,6 +78,7 @@ export function expected (node: Node): string {
   if (node.anyOf !== undefined || node.type === 'object') return 'a map'
   if (node.type === 'array') return `a list${expectedItems(node)}`
   if (node.type === 'integer') return `a whole number from ${node.minimum} to ${node.maximum}`
+  if (node.type === 'number') return `a number from ${node.minimum} to ${node.maximum}`
   if (node.type === 'boolean') return 'true or false'
   return node.patternErrorMessage ?? `a text${expectedLength(node)}`
 }
@@ -106,5 +108,5 @@ const LONGEST_TELLING = 40
 
 function isTelling (text: string, node: Node): boolean {
   if (text.length > LONGEST_TELLING || text.includes('://') || node.writeOnly === true) return false
-  return choicesOf(node) !== null || node.pattern !== undefined || node.type === 'integer' || node.type === 'boolean'
+  return choicesOf(node) !== null || node.pattern !== undefined || node.type === 'integer' || node.type === 'number' || node.type === 'boolean'
 }

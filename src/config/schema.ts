@@ -154,7 +154,11 @@ export const ModelConfig = Type.Object({
     'Public name that callers use. May end in `*`; an exact name wins, then the longest prefix.'
   ),
   targets: Type.Array(TargetConfig, { minItems: 1, maxItems: 32, description: 'What may answer, in order.' }),
-  order: Type.Enum(['listed', 'local_first', 'cloud_first'] as const, { default: 'listed', description: 'Order in which permitted targets are tried: as listed, nearest first, or farthest first.' })
+  order: Type.Enum(['listed', 'local_first', 'cloud_first', 'complexity'] as const, { default: 'listed', description: 'Order in which permitted targets are tried: as listed, nearest first, farthest first, or `complexity`: farthest first for a prompt that looks hard, else nearest first.' }),
+  complexity: Type.Optional(Type.Object({
+    scorer: Type.Optional(Type.String({ minLength: 1, description: 'A scorer that `torchgate route train` wrote, relative to the configuration file. Left out: a heuristic, which is told by nothing but the text.' })),
+    threshold: Type.Optional(Type.Number({ minimum: -100, maximum: 100, description: 'A prompt that scores higher counts as hard. 1 for the heuristic if left out; a trained scorer needs one, which `torchgate route train` names.' }))
+  }, { additionalProperties: false, description: 'What counts as hard, for `order: complexity`.' }))
 }, { additionalProperties: false })
 export type ModelConfig = Static<typeof ModelConfig>
 

@@ -26,7 +26,7 @@ const STEPS = 10
  * @throws RangeError when the strong model is no better than the weak one: there is nothing to recover then
  */
 export function qualityOf (outcomes: readonly Outcome[], scores: readonly number[]): Quality {
-  const order = [...outcomes.keys()].sort((a, b) => scores[b]! - scores[a]!)
+  const order = [...outcomes.keys()].toSorted((a, b) => scores[b]! - scores[a]!)
   const weak = mean(outcomes.map(outcome => outcome.weak))
   const strong = mean(outcomes.map(outcome => outcome.strong))
   if (!(strong > weak)) throw new RangeError(`The strong model is right in ${strong.toFixed(3)} of the cases and the weak one in ${weak.toFixed(3)}: expected the strong one to be better.`)
@@ -88,7 +88,7 @@ export function train (outcomes: readonly Outcome[], name: string): Scorer {
 
 /** Each outcome scored by a scorer that has not seen it. Folds are taken by turns, so the same outcomes give the same scores. */
 export function crossScores (outcomes: readonly Outcome[], folds: number): number[] {
-  const scores = new Array<number>(outcomes.length)
+  const scores = outcomes.map(() => 0)
   for (let fold = 0; fold < folds; fold++) {
     const scorer = train(outcomes.filter((_, index) => index % folds !== fold), `fold ${fold}`)
     for (let index = fold; index < outcomes.length; index += folds) scores[index] = score(scorer, outcomes[index]!.prompt)
@@ -106,8 +106,13 @@ export function thresholdFor (scores: readonly number[], strongShare: number): n
 function solved (matrix: readonly number[][], right: readonly number[]): number[] {
   const rows = matrix.map((row, index) => [...row, right[index]!])
   for (let column = 0; column < rows.length; column++) {
-    const pivot = rows.findIndex((row, index) => index >= column && Math.abs(row[column]!) === Math.max(...rows.slice(column).map(other => Math.abs(other[column]!))))
-    ;[rows[column], rows[pivot]] = [rows[pivot]!, rows[column]!]
+    let pivot = column
+    for (let index = column + 1; index < rows.length; index++) {
+      if (Math.abs(rows[index]![column]!) > Math.abs(rows[pivot]![column]!)) pivot = index
+    }
+    const swapped = rows[pivot]!
+    rows[pivot] = rows[column]!
+    rows[column] = swapped
     const top = rows[column]!
     for (const [index, row] of rows.entries()) {
       if (index === column) continue

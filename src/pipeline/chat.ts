@@ -3,6 +3,7 @@ import { usageOfChunk } from '../wire/observe.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import { validateChat } from '../wire/validate.ts'
 import type { Call } from './call.ts'
+import { lastPrompt } from './complexity.ts'
 import { examine, eyes, fetchImages } from './images.ts'
 import { roughTokens } from './meter.ts'
 import { serve, type Inbound, type Kind, type Outlet, type Services } from './serve.ts'
@@ -15,6 +16,7 @@ const CHAT: Kind<ChatRequest> = {
   examine,
   needs: (request, { media }) => media === 0 ? null : eyes(request),
   complete: fetchImages,
+  prompt: lastPrompt,
   ask: (backend, request, options) => backend.chat(request, options),
   usageOf: usageOfChunk,
   roughOutput: roughTokens

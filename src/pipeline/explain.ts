@@ -3,7 +3,10 @@ import type { Config, TenantConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { boundaryOf } from '../policy/boundary.ts'
 import { classOf } from '../policy/classify.ts'
-import { decide, why, type Candidate, type Plan } from '../policy/decide.ts'
+import { explainScore, type Scored } from '../policy/complexity.ts'
+import { decide, why, type Candidate, type Complexity, type Plan } from '../policy/decide.ts'
+import { validateChat } from '../wire/validate.ts'
+import { complexityOf, lastPrompt, scorerOf, type Scorers } from './complexity.ts'
 import { candidatesOf, routeOf, type Catalogue } from './targets.ts'
 
 export interface Question {
@@ -11,11 +14,14 @@ export interface Question {
   readonly model: string
   /** What the caller would say with `x-torchgate-class`. */
   readonly class?: string | undefined
+  /** The body of the call, for what depends on it. */
+  readonly request?: Readonly<Record<string, unknown>> | undefined
 }
 
 /** What a decision depends on, with or without a running gateway. */
 export interface Premises extends Catalogue {
   readonly config: Pick<Config, 'policy'>
+  readonly scorers: Scorers
   readonly backends: ReadonlyMap<string, Pick<Backend, 'locality' | 'availability'>>
 }
 
@@ -26,6 +32,8 @@ export interface Explanation {
   readonly class: { readonly floor: string, readonly claimed: string | null, readonly effective: string }
   readonly boundary: { readonly tenant: string, readonly ofClass: string, readonly effective: string }
   readonly order: string
+  /** Of the prompt in `request`, where the order depends on it: what each feature adds, the largest first. */
+  readonly complexity: Complexity & Scored & { readonly scorer: string } | null
   readonly candidates: ReadonlyArray<Omit<Candidate, 'label'> & { readonly verdict: 'chosen' | 'fallback' | 'rejected', readonly reason: string }>
   readonly why: string
 }
@@ -41,13 +49,17 @@ export function explain (premises: Premises, tenantOf: (name: string) => TenantC
   const dataClass = classOf(tenant.class, question.class)
   const { boundaries } = premises.config.policy
   const boundary = boundaryOf(tenant.boundary, dataClass, boundaries)
-  const plan = decide({ dataClass, boundary, order: route.model.order, candidates: candidatesOf(route, premises.backends) })
+  const prompt = promptIn(question.request)
+  const complexity = complexityOf(premises.scorers, route.model, () => prompt)
+  const plan = decide({ dataClass, boundary, order: route.model.order, complexity, candidates: candidatesOf(route, premises.backends) })
+  const scorer = scorerOf(premises.scorers, route.model)
   return {
     tenant: tenant.name,
     model: question.model,
     class: { floor: tenant.class, claimed: question.class ?? null, effective: dataClass },
     boundary: { tenant: tenant.boundary, ofClass: boundaries[dataClass], effective: boundary },
     order: plan.order,
+    complexity: complexity === null ? null : { ...complexity, scorer: scorer.name, ...explainScore(scorer, prompt!) },
     candidates: [
       ...plan.targets.map((candidate, index) => ({ ...shown(candidate), ...rank(plan, index) })),
       ...plan.rejected.map(({ candidate, reason }) => ({ ...shown(candidate), verdict: 'rejected' as const, reason }))
@@ -56,10 +68,15 @@ export function explain (premises: Premises, tenantOf: (name: string) => TenantC
   }
 }
 
+/** @throws GatewayError that names what is no chat completion in it */
+function promptIn (request: Question['request']): string | null {
+  return request?.['messages'] === undefined ? null : lastPrompt(validateChat(structuredClone(request)))
+}
+
 /** Why a target stands where it stands. */
-function rank ({ targets, order }: Plan, index: number): { verdict: 'chosen' | 'fallback', reason: string } {
+function rank ({ targets, order, complexity }: Plan, index: number): { verdict: 'chosen' | 'fallback', reason: string } {
   const loading = targets[index]!.state === 'loading' ? ', still loading' : ''
-  if (index === 0) return { verdict: 'chosen', reason: `first by order ${order}${loading}` }
+  if (index === 0) return { verdict: 'chosen', reason: `first by order ${order}${complexity === null ? '' : `, ${complexity.score > complexity.threshold ? 'a hard' : 'an easy'} prompt`}${loading}` }
   return { verdict: 'fallback', reason: `after ${targets[index - 1]!.target}${loading}` }
 }
 

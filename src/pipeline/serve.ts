@@ -12,6 +12,7 @@ import type { Principal } from '../tenants/tenants.ts'
 import type { TokenUsage } from '../wire/chat.ts'
 import type { Call } from './call.ts'
 import { clientClosed, type Ask, type Dispatch } from './dispatch.ts'
+import { complexityOf, type Scorers } from './complexity.ts'
 import type { Fetching, Images } from './images.ts'
 import { metered } from './meter.ts'
 import { candidatesOf, routeOf, type Catalogue, type Need } from './targets.ts'
@@ -19,6 +20,7 @@ import { candidatesOf, routeOf, type Catalogue, type Need } from './targets.ts'
 export interface Services extends Catalogue {
   readonly config: Pick<Config, 'policy' | 'limits'>
   readonly backends: ReadonlyMap<string, Backend>
+  readonly scorers: Scorers
   readonly limits: Limits
   readonly images: Images
   readonly dispatch: Dispatch
@@ -65,6 +67,8 @@ export interface Kind<R extends ModelRequest> {
   complete? (request: R, images: Images, bounds: Fetching): Promise<void>
   /** What not every target can do; null where any can. */
   needs? (request: R, estimate: Estimate): Need | null
+  /** What a human asks with it; null when that is no text. Left out for what is no question. */
+  prompt? (request: R): string | null
   /** May the request be sent to another target? Any may if left out. */
   canRepeat? (request: R): boolean
   /** One attempt. `request.model` is the backend's own name. */
@@ -99,7 +103,8 @@ export async function serve<R extends ModelRequest> (kind: Kind<R>, services: Se
     const boundary = record.boundary = boundaryOf(tenant.boundary, dataClass, services.config.policy.boundaries)
     const need = kind.needs?.(request, tokens) ?? null
     const candidates = candidatesOf(route, services.backends, need?.isMet)
-    const plan = decide({ dataClass, boundary, order: route.model.order, candidates })
+    const complexity = complexityOf(services.scorers, route.model, () => kind.prompt?.(request) ?? null)
+    const plan = decide({ dataClass, boundary, order: route.model.order, complexity, candidates })
     note(plan, call)
     if (plan.targets.length === 0) throw noTarget(plan, need?.unmet(route.model.name))
     if (hasMedia) await kind.complete?.(request, services.images, { boundary, signal: inbound.signal })

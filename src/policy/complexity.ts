@@ -60,8 +60,9 @@ export interface Scored {
 export const HEURISTIC: Scorer = {
   name: 'heuristic',
   intercept: 0,
-  features: Object.entries({ words: 1, numbers: 1, symbols: 1, code: 1.5, mathematics: 1.5, reasoning: 1, conditions: 1 } satisfies Partial<Record<Feature, number>>)
-    .map(([name, weight]) => ({ name: name as Feature, weight, mean: 0, deviation: 1 }))
+  features: ([
+    ['words', 1], ['numbers', 1], ['symbols', 1], ['code', 1.5], ['mathematics', 1.5], ['reasoning', 1], ['conditions', 1]
+  ] as const).map(([name, weight]) => ({ name, weight, mean: 0, deviation: 1 }))
 }
 
 /** Higher is harder. A trained scorer's unit is what the strong model is expected to win over the weak one. */

@@ -26,15 +26,21 @@ export interface Facts {
   /** Farthest place this call may travel. */
   readonly boundary: Locality
   readonly order: ModelConfig['order']
+  /** How hard the prompt looks, where the order depends on it and there is a prompt to look at. */
+  readonly complexity?: Complexity | null
   /** As listed in the configuration. */
   readonly candidates: readonly Candidate[]
 }
+
+/** Above the threshold a prompt counts as hard. */
+export interface Complexity { readonly score: number, readonly threshold: number }
 
 export interface Plan {
   /** In the order to try them. Empty means refuse. */
   readonly targets: readonly Candidate[]
   readonly rejected: readonly Rejection[]
   readonly order: Facts['order']
+  readonly complexity: Complexity | null
   readonly dataClass: DataClass
   readonly boundary: Locality
 }
@@ -58,8 +64,10 @@ export function decide (facts: Facts): Plan {
     if (reason === null) targets.push(candidate)
     else rejected.push({ candidate, reason })
   }
-  targets.sort((a, b) => readyFirst(a, b) || ORDERS[facts.order](a, b))
-  return { targets, rejected, order: facts.order, dataClass: facts.dataClass, boundary: facts.boundary }
+  const complexity = facts.complexity ?? null
+  const ordered = ORDERS[facts.order === 'complexity' ? orderFor(complexity) : facts.order]
+  targets.sort((a, b) => readyFirst(a, b) || ordered(a, b))
+  return { targets, rejected, order: facts.order, complexity, dataClass: facts.dataClass, boundary: facts.boundary }
 }
 
 function refusal (candidate: Candidate, boundary: Locality): RejectionReason | null {
@@ -74,8 +82,13 @@ function readyFirst (a: Candidate, b: Candidate): number {
   return Number(a.state === 'loading') - Number(b.state === 'loading')
 }
 
+/** Hard prompts go to the strong models of others, all the rest stays near. */
+function orderFor (complexity: Complexity | null): 'local_first' | 'cloud_first' {
+  return complexity !== null && complexity.score > complexity.threshold ? 'cloud_first' : 'local_first'
+}
+
 /** Array.prototype.sort is stable, so equals keep the order of the configuration. */
-const ORDERS: Readonly<Record<Facts['order'], (a: Candidate, b: Candidate) => number>> = {
+const ORDERS: Readonly<Record<Exclude<Facts['order'], 'complexity'>, (a: Candidate, b: Candidate) => number>> = {
   listed: () => 0,
   local_first: (a, b) => byDistance(a.locality, b.locality),
   cloud_first: (a, b) => byDistance(b.locality, a.locality)
@@ -87,7 +100,7 @@ const ORDERS: Readonly<Record<Facts['order'], (a: Candidate, b: Candidate) => nu
  */
 export function why (plan: Plan): string {
   const all = plan.targets.length + plan.rejected.length
-  const head = `class=${plan.dataClass};boundary=${plan.boundary};order=${plan.order};eligible=${plan.targets.length}/${all}`
+  const head = `class=${plan.dataClass};boundary=${plan.boundary};order=${orderOf(plan)};eligible=${plan.targets.length}/${all}`
   let line = head
   for (const { candidate, reason } of plan.rejected) {
     const part = `${line === head ? ';skip=' : ','}${candidate.label}:${reason}`
@@ -95,6 +108,12 @@ export function why (plan: Plan): string {
     line += part
   }
   return line
+}
+
+function orderOf ({ order, complexity }: Plan): string {
+  if (complexity === null) return order
+  const { score, threshold } = complexity
+  return `${order}(${score.toFixed(2)}${score > threshold ? '>' : '<='}${threshold})`
 }
 
 const WHY_LIMIT = 1000

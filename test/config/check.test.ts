@@ -44,6 +44,14 @@ const CASES: Record<string, [change: Change, ...lines: string[]]> = {
     config => { config.models.push(structuredClone(config.models[0]!)) },
     'models[2].name: "qwen" is already the name of models[0]; expected another'
   ],
+  'what counts as hard where nobody asks': [
+    config => { config.models[0]!.complexity = {} },
+    'models[0].complexity: warning: has no effect with order: listed'
+  ],
+  'a trained scorer without a threshold': [
+    config => { Object.assign(config.models[0]!, { order: 'complexity', complexity: { scorer: '/scorer.json' } }) },
+    'models[0].complexity: expected a threshold beside the scorer; torchgate route train names one'
+  ],
   'two tenants of one name': [
     config => { config.tenants.push(tenant('acme')) },
     'tenants[1].name: "acme" is already the name of tenants[0]; expected another'

@@ -18,6 +18,17 @@ test('order: as listed, nearest first, farthest first', async t => {
   t.same(chosen({ order: 'cloud_first' }), ['cloud', 'rack', 'pool'])
 })
 
+test('order complexity: hard prompts go far first, all others near', async t => {
+  const at = (score: number) => chosen({ order: 'complexity', complexity: { score, threshold: 0.5 } })
+  t.same(at(0.6), ['cloud', 'rack', 'pool'])
+  t.same(at(0.5), ['pool', 'rack', 'cloud'], 'at the threshold it is not above')
+  t.same(at(0.4), ['pool', 'rack', 'cloud'])
+  t.same(chosen({ order: 'complexity', complexity: null }), ['pool', 'rack', 'cloud'], 'without a prompt')
+  t.match(why(decide(facts({ order: 'complexity', complexity: { score: 0.612, threshold: 0.5 } }))), 'order=complexity(0.61>0.5);')
+  t.match(why(decide(facts({ order: 'complexity', complexity: { score: -0.1, threshold: 0.5 } }))), 'order=complexity(-0.10<=0.5);')
+  t.match(why(decide(facts({ order: 'complexity' }))), 'order=complexity;')
+})
+
 test('what lies outside the boundary is never a target, in any order and any state', async t => {
   t.same(chosen({ boundary: 'domain', order: 'cloud_first' }), ['rack', 'pool'])
   t.same(chosen({ boundary: 'local', order: 'cloud_first' }), ['pool'])
@@ -78,7 +89,7 @@ test('property: targets lie within the boundary, and narrowing it never adds one
 
 test('property: the order sorts and never drops', async () => {
   fc.assert(fc.property(anyFacts, input => {
-    const sets = (['listed', 'local_first', 'cloud_first'] as const).map(order => decide({ ...input, order }).targets.map(({ backend }) => backend).toSorted().join())
+    const sets = (['listed', 'local_first', 'cloud_first', 'complexity'] as const).map(order => decide({ ...input, order }).targets.map(({ backend }) => backend).toSorted().join())
     return new Set(sets).size === 1
   }))
 })
