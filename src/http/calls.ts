@@ -4,7 +4,7 @@ import { Call } from '../pipeline/call.ts'
 import { serveChat, type Services } from '../pipeline/chat.ts'
 import { clientIdOf } from '../listener/headers.ts'
 import { clientClosed } from '../pipeline/dispatch.ts'
-import type { Recorder } from '../usage/record.ts'
+import type { Endpoint, Recorder } from '../usage/record.ts'
 import { parseBody } from '../wire/parse.ts'
 import { KeepingOutlet, KEY_HEADER, replay, Turn, type Answers } from './answers.ts'
 import { chat } from './chat.ts'
@@ -16,6 +16,9 @@ import { HttpOutlet } from './outlet.ts'
 
 /** All that can be spoken to a model. */
 const DIALECTS: readonly Dialect[] = [chat, messages]
+
+/** Whose streams are events; a sign of life would be noise in sound. */
+const EVENT_STREAMS: ReadonlySet<Endpoint> = new Set(['chat_completions', 'completions', 'messages', 'responses'])
 
 export interface CallRouteParts {
   readonly services: Services
@@ -127,9 +130,8 @@ async function serveOnce (parts: ServeParts, request: FastifyRequest, reply: Fas
 async function answerTo (inner: HttpOutlet, { services, heartbeats }: ServeParts, request: FastifyRequest, reply: FastifyReply, asking: Asking): Promise<void> {
   const call = request.call!
   const signal = request.left!
-  const inner = new HttpOutlet(reply.raw, call, signal, asking.headers)
   const outlet = asking.outlet(inner)
-  const watched = asking.chat['stream'] === true ? heartbeats.watch(inner, outlet) : null
+  const watched = asking.chat['stream'] === true && EVENT_STREAMS.has(call.record.endpoint) ? heartbeats.watch(inner, outlet) : null
   try {
     await (asking.life ?? serveChat)(services, call, { principal: request.principal!, body: asking.chat, claimedClass: asking.claimedClass, signal }, outlet)
     reply.hijack()
