@@ -1,9 +1,10 @@
 /** From a file to a model that answers: checked, loaded, tried out. */
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { sha256OfFile } from '../models/digest.ts'
 import { readGguf, type GgufHead } from '../models/gguf.ts'
 import { GatewayError } from '../errors.ts'
 import { Batch } from './batch.ts'
+import { CHATML } from './chatml.ts'
 import type { Budget } from './choice.ts'
 import { GREEDY, type CompiledGrammar } from './engine.ts'
 import type { ThinkingTokens } from './effort.ts'
@@ -14,7 +15,7 @@ import { Pairs } from './pair.ts'
 import type { Ranker } from './ranker.ts'
 import { Reader, type Prompt } from './reader.ts'
 import type { Request } from './request.ts'
-import type { Conversation } from './template.ts'
+import { ANOTHER_TEMPLATE, type Conversation } from './template.ts'
 import type { Detokenize } from './text.ts'
 import { markersOf, showing } from './tools/markers.ts'
 import type { ToolUse } from './tools/use.ts'
@@ -30,6 +31,8 @@ export interface ModelOptions {
   readonly gpu: Gpu
   /** Digest that the file must have. */
   readonly sha256?: string | undefined
+  /** Instead of the one in the file: `chatml`, or a file of Jinja. */
+  readonly chatTemplate?: string | undefined
   /** How much it may think at each effort, where that is not what is usual. */
   readonly thinkingTokens?: ThinkingTokens | undefined
 }
@@ -42,6 +45,7 @@ export interface LoadEvents {
 
 /** Reading the whole file for its digest, as a share of the load. */
 const DIGEST_SHARE = 0.4
+const MAX_TEMPLATE_BYTES = 1024 * 1024
 const TRIAL: Conversation = { messages: [{ role: 'user', content: 'Hi' }], tools: null, variables: {} }
 
 /** A loaded model: what it reads, and what it computes. */
@@ -131,7 +135,7 @@ export class Model extends Reader {
    */
   async tryOut (signal: AbortSignal): Promise<void> {
     if (!this.#head.writes) return this.#tryAside(signal)
-    const { tokens: prompt } = this.prompt(TRIAL)
+    const prompt = this.hasTemplate ? this.#triedPrompt() : this.rawPrompt('Hi', { param: 'prompt', suffix: null })
     const said: number[] = []
     const work = { prompt, isolation: '', sampling: GREEDY, maxTokens: 1, take: (token: number) => said.push(token) > 0 }
     await this.batch.run(work, { signal })
@@ -143,6 +147,16 @@ export class Model extends Reader {
       if (signal.aborted) throw thrown
     }
     this.#engine.canCopy = said.length === 3 && said.every(token => token === said[0])
+  }
+
+  /** @throws Error when the template of the model does not even take a greeting */
+  #triedPrompt (): readonly number[] {
+    try {
+      return this.prompt(TRIAL).tokens
+    } catch (thrown) {
+      const { cause, message } = thrown as Error
+      throw new Error(`The chat template cannot be rendered: ${cause instanceof Error ? cause.message : message} ${ANOTHER_TEMPLATE}`, { cause: thrown })
+    }
   }
 
   async #tryAside (signal: AbortSignal): Promise<void> {
@@ -172,7 +186,7 @@ export class Model extends Reader {
 /** @throws Error in words for an operator, or `signal.reason` */
 export async function loadModel (options: ModelOptions, events: LoadEvents): Promise<Model> {
   const { model: path, slots, contextTokens, batchTokens, threads, gpu } = options
-  const head = readGguf(path)
+  const head = headOf(options)
   if (head.splits > 1) throw new Error(`${path}: one of ${head.splits} parts; merge them into one file first.`)
   const sha256 = await checkDigest(options, events)
   const engine = await loadLlama({
@@ -184,6 +198,7 @@ export async function loadModel (options: ModelOptions, events: LoadEvents): Pro
     onProgress: fraction => { events.onProgress(DIGEST_SHARE + (1 - DIGEST_SHARE) * fraction) },
     log: events.log
   })
+  if (head.writes && !head.chatTemplates.has('default')) events.log(`${path} has no chat template: it answers /v1/completions, and chats once it is given one by chatTemplate.`)
   const model = new Model(options.name, engine, head, { sha256, thinkingTokens: options.thinkingTokens })
   await model.tryOut(events.signal)
   return model
@@ -194,10 +209,27 @@ export async function loadModel (options: ModelOptions, events: LoadEvents): Pro
  * only the head is used.
  * @throws Error in words for an operator, or `signal.reason`
  */
-export async function loadReader ({ model: path, name, contextTokens, thinkingTokens }: ModelOptions, { signal, log }: LoadEvents): Promise<Reader> {
-  const head = readGguf(path)
+export async function loadReader (options: ModelOptions, { signal, log }: LoadEvents): Promise<Reader> {
+  const { model: path, name, contextTokens, thinkingTokens } = options
+  const head = headOf(options)
   const most = Math.min(contextTokens, head.contextTokens ?? Infinity)
   return new Reader(name, await loadVocabulary({ path, contextTokens: most, vocabularySize: head.vocabularySize, signal, log }), head, thinkingTokens)
+}
+
+/** Of the file, with the template that the configuration names instead. */
+function headOf ({ model: path, chatTemplate }: ModelOptions): GgufHead {
+  const head = readGguf(path)
+  return chatTemplate === undefined ? head : { ...head, chatTemplates: new Map([['default', chatTemplate === 'chatml' ? CHATML : templateIn(chatTemplate)]]) }
+}
+
+function templateIn (path: string): string {
+  try {
+    const { size } = statSync(path)
+    if (size > MAX_TEMPLATE_BYTES) throw new Error(`${size} bytes, at most ${MAX_TEMPLATE_BYTES} are read`)
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new Error(`chatTemplate: expected chatml or a file of Jinja; ${path}: ${(cause as Error).message}.`, { cause })
+  }
 }
 
 async function checkDigest ({ model: path, sha256: expected }: ModelOptions, { signal, onProgress }: LoadEvents): Promise<string> {

@@ -35,6 +35,7 @@ function readArguments (argv: string[]): WorkerOptions {
       threads: { type: 'string', default: '1' },
       gpu: { type: 'string', default: 'auto' },
       sha256: { type: 'string' },
+      'chat-template': { type: 'string' },
       'thinking-tokens': { type: 'string', default: '' },
       'vocabulary-only': { type: 'boolean', default: false }
     }
@@ -55,6 +56,7 @@ function readArguments (argv: string[]): WorkerOptions {
     threads: whole('threads', values.threads, 1, 512),
     gpu: gpu === 'false' ? false : gpu as Gpu,
     sha256: values.sha256,
+    chatTemplate: values['chat-template'],
     thinkingTokens: thinkingTokensOf(values['thinking-tokens']),
     vocabularyOnly: values['vocabulary-only']
   }

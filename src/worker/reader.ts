@@ -39,17 +39,19 @@ export class Reader {
   readonly #template: ChatTemplate | null
   readonly #wantsShortIds: boolean
 
-  /** @throws Error when the model writes and has no chat template, or one that is no Jinja */
+  /** @throws Error when its chat template is no Jinja */
   constructor (name: string, lexicon: Lexicon, head: GgufHead, thinkingTokens: ThinkingTokens = {}) {
     this.name = name
     this.#lexicon = lexicon
     this.#head = head
-    this.#template = head.writes ? new ChatTemplate(head.chatTemplates, lexicon) : null
+    this.#template = head.writes && head.chatTemplates.has('default') ? new ChatTemplate(head.chatTemplates, lexicon) : null
     this.speech = new Speech(name, this.templateText, thinkingTokens)
     this.#wantsShortIds = wantsShortIds(this.templateText)
   }
 
   get contextTokens (): number { return this.#lexicon.contextTokens }
+  /** It reads conversations. */
+  get hasTemplate (): boolean { return this.#template !== null }
   get vocabularySize (): number { return this.#lexicon.vocabularySize }
 
   /** Jinja source, or '' where there is none. */
@@ -92,7 +94,7 @@ export class Reader {
    * @throws GatewayError `context_length_exceeded`, or `unsupported_value` when the model fills no gaps or does not write
    */
   rawPrompt (given: string | readonly number[], { param, suffix }: { param: string, suffix: string | null }): readonly number[] {
-    if (this.#template === null) throw this.#writesNothing()
+    if (!this.#head.writes) throw this.#writesNothing()
     const tokens = typeof given === 'string' ? this.promptTokens(given, { isPrompt: suffix === null, hasControls: true, param }) : this.inputTokens(given, param)
     const whole = suffix === null ? tokens : this.#around(tokens, suffix)
     if (whole.length === 0) throw new GatewayError('invalid_value', `${param} is empty, and ${this.name} has no token to begin with.`, { param })
@@ -135,7 +137,7 @@ export class Reader {
     const { messages } = conversation
     const { variables, mostTokens } = this.speech.thinking(conversation)
     const template = this.#template
-    if (template === null) throw this.#writesNothing()
+    if (template === null) throw this.#head.writes ? this.#hasNoTemplate() : this.#writesNothing()
     const texts = template.render({ ...conversation, variables, messages: this.#wantsShortIds ? withShortIds(messages) : messages })
     // Tokenising a megabyte takes 0.2 s in which no answer goes on; what cannot fit is refused by its size alone.
     const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
@@ -156,6 +158,11 @@ export class Reader {
 
   #writesNothing (): GatewayError {
     return new GatewayError('unsupported_value', `${this.name} ${this.#head.isRanker ? 'ranks documents' : 'makes embeddings'} and writes nothing.`, { param: 'model' })
+  }
+
+  #hasNoTemplate (): GatewayError {
+    return new GatewayError('unsupported_value',
+      `${this.name} has no chat template, so it answers no chats. Give it one by chatTemplate in its configuration, or call /v1/completions.`, { param: 'model' })
   }
 
   #tooLong (tokens: string, param = 'messages'): GatewayError {

@@ -45,11 +45,10 @@ export class ChatTemplate {
 
   /**
    * @param sources by name, `default` among them; `tool_use` is taken when there are tools
-   * @throws Error when there is no template, or it is no Jinja
+   * @throws Error when it is no Jinja, in words for an operator
    */
   constructor (sources: ReadonlyMap<string, string>, vocabulary: Vocabulary) {
-    const source = sources.get('default')
-    if (source === undefined) throw new Error('The model has no chat template (tokenizer.chat_template), so it cannot answer chats.')
+    const source = sources.get('default') ?? ''
     this.#plain = new Compiled(source)
     const toolUse = sources.get('tool_use')
     this.#withTools = toolUse === undefined ? this.#plain : new Compiled(toolUse)
@@ -191,7 +190,7 @@ class Compiled {
 
   constructor (source: string) {
     this.#source = source
-    this.#template = within(COMPILE_MS, () => new Template(source))
+    this.#template = compiled(source)
     this.#wantsText = source.includes('arguments') && !this.#shows(TRIED) && this.#shows(withTextArguments(TRIED))
   }
 
@@ -233,6 +232,17 @@ class Compiled {
     return said !== '' && said.length < 300 && this.#source.includes(said) ? `: ${said.replace(/\.$/, '')}` : ''
   }
 }
+
+function compiled (source: string): Template {
+  try {
+    return within(COMPILE_MS, () => new Template(source))
+  } catch (cause) {
+    throw new Error(`The chat template cannot be read: ${(cause as Error).message}. ${ANOTHER_TEMPLATE}`, { cause })
+  }
+}
+
+/** What an operator can do about one that does not work. */
+export const ANOTHER_TEMPLATE = 'Give the model another one by chatTemplate: chatml, or a file.'
 
 const TRIED_MEMBER = 'torchgate_argument'
 const TRIED = { id: 'call00000', type: 'function', function: { name: 'try', arguments: { [TRIED_MEMBER]: 1 } } }
