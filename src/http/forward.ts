@@ -20,9 +20,9 @@ export interface ForwardRouteParts extends CallRouteParts {
 
 const ENDPOINTS: Readonly<Record<Forwarded, Endpoint>> = {
   moderations: 'moderations',
-  speech: 'speech',
-  transcriptions: 'transcriptions',
-  translations: 'translations',
+  speech: 'audio',
+  transcriptions: 'audio',
+  translations: 'audio',
   image_generations: 'images',
   image_edits: 'images',
   image_variations: 'images'

@@ -53,9 +53,9 @@ const tokenLabels = { tenant: names, model: names, target: names, tier: TIERS } 
 
 export const METRICS = {
   // Usage
-  torchgate_requests_total: { type: 'counter', unit: '1', labels: { tenant: names, model: names, tier: TIERS, endpoint: ENDPOINTS, outcome: OUTCOMES }, sets: 490, help: 'Calls ended, by their final outcome.', otel: null },
-  torchgate_input_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 500, help: 'Input tokens, cached ones included.', otel: 'gen_ai.client.token.usage' },
-  torchgate_output_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 500, help: 'Output tokens, reasoning included.', otel: 'gen_ai.client.token.usage' },
+  torchgate_requests_total: { type: 'counter', unit: '1', labels: { tenant: names, model: names, tier: TIERS, endpoint: ENDPOINTS, outcome: OUTCOMES }, sets: 400, help: 'Calls ended, by their final outcome.', otel: null },
+  torchgate_input_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 320, help: 'Input tokens, cached ones included.', otel: 'gen_ai.client.token.usage' },
+  torchgate_output_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 320, help: 'Output tokens, reasoning included.', otel: 'gen_ai.client.token.usage' },
   torchgate_cache_read_input_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 250, help: 'The part of the input tokens that came from a prompt cache.', otel: null },
   torchgate_reasoning_output_tokens_total: { type: 'counter', unit: 'tokens', labels: tokenLabels, sets: 250, help: 'The part of the output tokens that was reasoning.', otel: null },
   torchgate_usage_estimated_requests_total: { type: 'counter', unit: '1', labels: { target: names }, sets: 100, help: 'Calls whose usage the gateway counted because the backend gave none.', otel: null },
@@ -70,12 +70,12 @@ export const METRICS = {
   torchgate_upstream_request_duration_seconds: { type: 'histogram', unit: 'seconds', labels: { target: names, outcome: OUTCOMES }, sets: 48, buckets: DURATION, help: 'One attempt at one target.', otel: 'gen_ai.client.operation.duration' },
   torchgate_requests_in_flight: { type: 'gauge', unit: '1', labels: {}, sets: 0, help: 'Calls being served.', otel: 'http.server.active_requests' },
   // Routing
-  torchgate_routing_exclusions_total: { type: 'counter', unit: '1', labels: { target: names, reason: REJECTION_REASONS }, sets: 300, help: 'Targets left out before the choice.', otel: null },
+  torchgate_routing_exclusions_total: { type: 'counter', unit: '1', labels: { target: names, reason: REJECTION_REASONS }, sets: 250, help: 'Targets left out before the choice.', otel: null },
   torchgate_fallbacks_total: { type: 'counter', unit: '1', labels: { from: names, to: names, reason: FALLBACK_REASONS, outcome: OUTCOMES }, sets: 200, help: 'Hops from one target to the next; outcome is that of the second attempt.', otel: null },
   torchgate_midstream_failures_total: { type: 'counter', unit: '1', labels: { target: names, action: ['continued', 'surfaced'] }, sets: 100, help: 'Streams that broke after their first content: another local worker went on, or the caller saw it.', otel: null },
   torchgate_target_up: { type: 'gauge', unit: '1', labels: { target: names }, sets: 200, help: '1 while the target can take calls, 0 while it is down.', otel: null },
   // Protection
-  torchgate_rate_limit_rejections_total: { type: 'counter', unit: '1', labels: { tenant: names, scope: ['key', 'tenant', 'model', 'ip'], resource: ['requests', 'tokens', 'concurrency'] }, sets: 300, help: 'Calls refused by a limit, by the limit.', otel: null },
+  torchgate_rate_limit_rejections_total: { type: 'counter', unit: '1', labels: { tenant: names, scope: ['key', 'tenant', 'model', 'ip'], resource: ['requests', 'tokens', 'concurrency'] }, sets: 200, help: 'Calls refused by a limit, by the limit.', otel: null },
   torchgate_shed_requests_total: { type: 'counter', unit: '1', labels: { reason: PRESSURES }, sets: 0, help: 'Requests refused because the gateway itself was over a bound; they are no calls yet.', otel: null },
   torchgate_admission_rejections_total: { type: 'counter', unit: '1', labels: { pool: names, reason: ['queue_full', 'queue_wait', 'queue_timeout', 'draining'] }, sets: 48, help: 'Calls that a pool turned away.', otel: null },
   // Local workers. `worker` is the place (w0, w1, ...) among those of the model, `model` its name inside the pool.

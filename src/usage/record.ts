@@ -43,7 +43,7 @@ export interface CallRecord {
   limit: { readonly scope: string, readonly resource: string } | null
 }
 
-export const ENDPOINTS = ['chat_completions', 'messages', 'responses', 'completions', 'embeddings', 'rerank', 'tokens', 'moderations', 'speech', 'transcriptions', 'translations', 'images'] as const
+export const ENDPOINTS = ['chat_completions', 'messages', 'responses', 'completions', 'embeddings', 'rerank', 'tokens', 'moderations', 'audio', 'images'] as const
 export type Endpoint = (typeof ENDPOINTS)[number]
 
 /** One try of one target. */

@@ -49,7 +49,7 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
     await t.rejects(raised, { status: 503, code: 'no_eligible_target' })
     t.equal(one.connections, 0)
     calls += 7
-    t.match(await lastRecord(calls), { endpoint: 'transcriptions', outcome: 'policy_denied', class: 'restricted' })
+    t.match(await lastRecord(calls), { endpoint: 'audio', outcome: 'policy_denied', class: 'restricted' })
   })
 
   await t.test('a form whose file comes first is read, and sent whole under the name of the target', async t => {
@@ -61,7 +61,7 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
     t.match(fields, { model: { value: 'theirs' }, language: { value: 'en' }, 'include[]': { value: 'logprobs' }, prompt: { value: 'a "quoted"\r\nprompt' }, file: { filename: 'speech %22one%22.mp3', type: 'audio/mpeg' } })
     t.ok(Buffer.from(fields['file']!.value, 'latin1').equals(SOUND), 'the file is what was sent')
     t.equal(Number(last().headers['content-length']), last().bytes.length)
-    t.match(await record(), { endpoint: 'transcriptions', outcome: 'ok', usage: { input_tokens: 14, output_tokens: 5 }, usage_estimated: false, model: 'media' })
+    t.match(await record(), { endpoint: 'audio', outcome: 'ok', usage: { input_tokens: 14, output_tokens: 5 }, usage_estimated: false, model: 'media' })
   })
 
   await t.test('where the model is known, the file goes on while it comes', async t => {
@@ -135,7 +135,7 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
     for (let next = await reader.read(); !next.done; next = await reader.read()) pieces.push(next.value)
     t.ok(Buffer.concat(pieces).equals(SOUND))
     t.match(JSON.parse(last().bytes.toString()), { model: 'theirs', input: 'Hello', voice: 'alloy' })
-    t.match(await record(), { endpoint: 'speech', outcome: 'ok', usage_estimated: true })
+    t.match(await record(), { endpoint: 'audio', outcome: 'ok', usage_estimated: true })
   })
 
   await t.test('sound that breaks off ends without its end', async t => {
