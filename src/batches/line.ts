@@ -8,6 +8,7 @@ import type { Tenants } from '../tenants/tenants.ts'
 import type { Recorder } from '../usage/record.ts'
 import { parseBody } from '../wire/parse.ts'
 import { BATCH_ENDPOINTS } from './endpoints.ts'
+import { restMs } from './headroom.ts'
 import { verdictOn, type Again } from './verdict.ts'
 
 export interface LineParts {
@@ -21,10 +22,16 @@ export interface LineParts {
   readonly tries: number
 }
 
+export interface Tried {
+  readonly outcome: LineAnswer | Again
+  /** How long batches of the tenant leave its limits to others. */
+  readonly restMs: number
+}
+
 const NOTHING: LineUsage = { input: 0, cachedInput: 0, output: 0, reasoning: 0 }
 
 /** Asks what a line asks, as a call of its own: with its key, its limits and its record. Never throws. */
-export async function answerLine (parts: LineParts, batch: BatchRow, line: LineRow, signal: AbortSignal): Promise<LineAnswer | Again> {
+export async function answerLine (parts: LineParts, batch: BatchRow, line: LineRow, signal: AbortSignal): Promise<Tried> {
   const { endpoint, serve } = BATCH_ENDPOINTS.get(batch.endpoint)!
   const call = new Call(`req_${randomBytes(12).toString('hex')}`, endpoint, parts.recorders)
   call.record.tenant = batch.tenant
@@ -38,12 +45,14 @@ export async function answerLine (parts: LineParts, batch: BatchRow, line: LineR
     const asked = await bodyOf(parts.files, batch, line)
     call.record.receivedMs = call.elapsedMs
     await serve(parts.services, call, { principal, body: asked, claimedClass: batch.dataClass, signal }, outlet)
-    return { state: 'completed', answer: said(line, call, 200, body), usage: call.record.usage ?? NOTHING }
+    const outcome = { state: 'completed', answer: said(line, call, 200, body), usage: call.record.usage ?? NOTHING } as const
+    return { outcome, restMs: restMs(call.lease) }
   } catch (thrown) {
     const error = toGatewayError(thrown)
     call.end(error)
     const verdict = verdictOn(error, line.tries, parts.tries)
-    return verdict.kind === 'again' ? verdict : { state: 'failed', answer: said(line, call, error.status, error.toBody()), usage: NOTHING }
+    const outcome = verdict.kind === 'again' ? verdict : { state: 'failed', answer: said(line, call, error.status, error.toBody()), usage: NOTHING } as const
+    return { outcome, restMs: restMs(call.lease) }
   }
 }
 

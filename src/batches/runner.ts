@@ -8,6 +8,7 @@ import type { Services } from '../pipeline/serve.ts'
 import { routeOf } from '../pipeline/targets.ts'
 import type { BatchRow, BatchStore, Lease, LineRow } from '../store/store.ts'
 import { clear, finish } from './finish.ts'
+import { mostLines } from './headroom.ts'
 import { answerLine, type LineParts } from './line.ts'
 import { Rests } from './rests.ts'
 import { validate } from './validate.ts'
@@ -34,7 +35,7 @@ const MOST_RUNNING = 1000
 const LINES_AT_ONCE = 500
 
 /** A line under way. */
-interface Running { readonly line: LineRow, readonly done: Promise<void> }
+interface Running { readonly tenant: string, readonly line: LineRow, readonly done: Promise<void> }
 
 export class BatchRunner {
   readonly #parts: RunnerParts
@@ -163,7 +164,7 @@ export class BatchRunner {
   async #nextLine (): Promise<{ batch: BatchRow, line: LineRow } | null> {
     const { store } = this.#parts
     for (const batch of inTurn(await store.running(new Date(), MOST_RUNNING), this.#lastTenant)) {
-      if (this.#rests.has(tenantKey(batch))) continue
+      if (this.#rests.has(tenantKey(batch)) || this.#isAtWork(batch.tenant)) continue
       const exceptModels = this.#rests.namesWith(modelKey(batch, ''))
       const [line] = await store.leaseLines(batch.id, this.#lease(), { most: 1, exceptModels })
       if (line === undefined) continue
@@ -173,8 +174,15 @@ export class BatchRunner {
     return null
   }
 
+  /** As much as batches of the tenant may be. */
+  #isAtWork (name: string): boolean {
+    const tenant = this.#parts.tenants.byName(name)
+    return tenant !== null && [...this.#running].filter(({ tenant: owner }) => owner === name).length >= mostLines(tenant.limits)
+  }
+
   #start (batch: BatchRow, line: LineRow): void {
     const running: Running = {
+      tenant: batch.tenant,
       line,
       done: this.#answer(batch, line).catch(this.#parts.onError).finally(() => {
         this.#running.delete(running)
@@ -187,12 +195,13 @@ export class BatchRunner {
   /** When its answer cannot be written, its lease runs out, and it is answered again. */
   async #answer (batch: BatchRow, line: LineRow): Promise<void> {
     const { store, config } = this.#parts
-    const answer = await answerLine({ ...this.#parts, services: this.#services, tries: config.tries }, batch, line, this.#life.signal)
-    if ('state' in answer) {
-      await store.answer(line, this.#owner, answer)
+    const { outcome, restMs } = await answerLine({ ...this.#parts, services: this.#services, tries: config.tries }, batch, line, this.#life.signal)
+    if (restMs > 0) this.#rests.rest(tenantKey(batch), restMs)
+    if ('state' in outcome) {
+      await store.answer(line, this.#owner, outcome)
       return
     }
-    const { rests, ms, isTry } = answer
+    const { rests, ms, isTry } = outcome
     if (rests !== 'line') this.#rests.rest(rests === 'tenant' ? tenantKey(batch) : modelKey(batch, line.model), ms)
     await store.release(line, this.#owner, { notBefore: new Date(rests === 'line' ? Date.now() + ms : 0), isTry })
   }

@@ -15,6 +15,7 @@ tenants:
   - { name: keeps, storeFiles: true, models: [pilot, other] }
   - { name: also, storeFiles: true }
   - { name: slow, storeFiles: true, limits: { requestsPerMinute: 600, concurrency: 1 } }
+  - { name: busy, storeFiles: true, limits: { requestsPerMinute: 40 } }
   - { name: never }
 batches: { parallel: 4, maxLines: 50, perTenant: 3, leaseMs: 1000, tries: 2 }
 ${more}`
@@ -219,6 +220,30 @@ test('lines wait for the limits of their tenant, and are tried again when a back
   t.match(other, { status: 'completed', request_counts: { completed: 2, failed: 1 } })
   t.match(await linesOf(keeps, other.error_file_id), [{ custom_id: 'b', response: { status_code: 502, body: { error: { code: 'backend_failed' } } } }])
   t.same(Object.fromEntries(seen), { second: 2, never: 2, fine: 1 })
+})
+
+test('a batch leaves a part of the limits of its tenant to calls that somebody waits for', async t => {
+  const { echo, running } = await started(t)
+  const client = await running.client('busy')
+  const batch = await submit(client, Array.from({ length: 45 }, (_, at) => chatLine(`line-${at}`)))
+  await eventually(() => echo.asked.length >= 30)
+  await client.chat.completions.create({ model: 'pilot', messages: [{ role: 'user', content: 'me' }] })
+  await client.chat.completions.create({ model: 'pilot', messages: [{ role: 'user', content: 'and me' }] })
+  t.ok(echo.asked.length <= 40, `${echo.asked.length} of forty a minute`)
+  t.match(await client.batches.retrieve(batch.id), { status: 'in_progress', request_counts: { failed: 0 } })
+})
+
+test('a gateway that is closed gives back what it was at', async t => {
+  const { echo, running } = await started(t)
+  const client = await running.client('keeps')
+  echo.delayMs = 3000
+  await submit(client, Array.from({ length: 20 }, (_, at) => chatLine(`line-${at}`)))
+  t.ok(await eventually(() => echo.asked.length === 4))
+  await running.gateway.close(AbortSignal.abort())
+  const db = new DatabaseSync(join(running.folder, 'data', 'torchgate.db'))
+  t.teardown(() => { db.close() })
+  t.strictSame({ ...db.prepare('SELECT state, sum(tries) AS tries, count(*) AS count FROM batch_lines GROUP BY state').get() }, { state: 'pending', tries: 0, count: 20 })
+  t.match(db.prepare('SELECT status FROM batches').get(), { status: 'in_progress' })
 })
 
 test('the lines of a key that was revoked are refused', async t => {
