@@ -39,8 +39,10 @@ export interface Translation {
   chunk (chunk: ChatChunk): string
   /** After the last chunk. */
   end (): string
-  /** While there is nothing to say. Left out where a comment will do. */
-  beat? (): string
+  /** What comes before all else, whoever answers: said at the first sign of life. '' once it has been said. */
+  beginning? (): string
+  /** An event while there is nothing to say. Left out where a comment will do. */
+  readonly sign?: string
   /** Instead of the rest. */
   failed (error: GatewayError): string
 }
@@ -71,7 +73,13 @@ export class TranslatingOutlet implements CallerOutlet {
     return said === '' ? undefined : this.#inner.frame(Buffer.from(said))
   }
 
-  beat (): void { this.#inner.beat(this.#translation.beat?.()) }
+  beat (): void {
+    const beginning = this.#translation.beginning?.() ?? ''
+    if (beginning === '') { this.#inner.beat(this.#translation.sign); return }
+    this.#inner.begin()
+    // A part of the answer, which whoever keeps answers keeps. Nothing waits here for a caller that reads slowly; the frames will.
+    this.#inner.frame(Buffer.from(beginning))?.catch(() => undefined)
+  }
 
   end (): void { this.#inner.end() }
 

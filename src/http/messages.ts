@@ -3,7 +3,7 @@ import { GatewayError } from '../errors.ts'
 import type { ErrorDialect } from '../listener/errors.ts'
 import type { Services } from '../pipeline/chat.ts'
 import { countInput } from '../pipeline/count.ts'
-import { MessageStream, toMessage, type AnswerFacts } from '../wire/messages/answer.ts'
+import { MessageStream, PING, toMessage, type AnswerFacts } from '../wire/messages/answer.ts'
 import { errorBody, errorStatus } from '../wire/messages/errors.ts'
 import { showsThoughts, toChat, toCountedChat } from '../wire/messages/request.ts'
 import { parseBody } from '../wire/parse.ts'
@@ -31,7 +31,8 @@ export const messages: Dialect = {
       whole: completion => toMessage(completion, facts),
       chunk: chunk => stream.chunk(chunk),
       end: () => stream.end(),
-      beat: () => stream.beat(),
+      beginning: () => stream.beginning(),
+      sign: PING,
       failed: error => stream.failed(error)
     })
   }

@@ -19,7 +19,7 @@ models:
   - { name: alone, targets: [{ backend: first, model: m }] }
   - { name: other, targets: [{ backend: second, model: m }] }
   - { name: both, targets: [{ backend: first, model: m }, { backend: second, model: m }] }
-tenants: [{ name: default, limits: { concurrency: 100 } }]
+tenants: [{ name: default, limits: { concurrency: 100 } }, { name: keeper, idempotency: true }]
 `, {}, `heartbeatMs: ${beatMs}`)
   return { first, second, running, client: await running.client('default'), key: await running.key('default') }
 }
@@ -31,8 +31,8 @@ const BODIES = {
   '/v1/responses': { model: 'alone', input: 'Hello' }
 } as const
 
-async function post ({ url }: Running, key: string, path: string, body: object) {
-  const response = await fetch(url + path, { method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: JSON.stringify(body) })
+async function post ({ url }: Running, key: string, path: string, body: object, more: Readonly<Record<string, string>> = {}) {
+  const response = await fetch(url + path, { method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...more }, body: JSON.stringify(body) })
   return { status: response.status, headers: response.headers, text: await response.text() }
 }
 
@@ -111,6 +111,24 @@ test('within an answer that has fallen silent, between its events', async t => {
   const names = namesOf(messages.text)
   t.equal(names[names.indexOf('content_block_delta') + 1], 'ping')
   t.same(names.slice(0, 2), ['message_start', 'ping'])
+})
+
+test('an answer that is kept is kept whole, and without signs of life', async t => {
+  const { first, running } = await start(t)
+  const key = await running.key('keeper')
+  first.behave = { do: 'hang' }
+  for (const [path, body] of [['/v1/chat/completions', ask('Hello', 'both')], ['/v1/messages', { ...BODIES['/v1/messages'], model: 'both' }]] as const) {
+    const asked = () => post(running, key, path, { ...body, stream: true }, { 'idempotency-key': path.replaceAll('/', '.') })
+    const said = await asked()
+    const again = await asked()
+    t.equal(again.headers.get('idempotent-replayed'), 'true')
+    const PING = 'event: ping\ndata: {"type":"ping"}\n\n'
+    const spoken = (text: string) => text.replaceAll(BEAT, '').replaceAll(PING, '')
+    t.equal(spoken(again.text), spoken(said.text), path)
+    t.ok(said.text.length > again.text.length)
+    t.notMatch(again.text, /^:/m)
+    t.equal(again.text.split(PING).length - 1, path === '/v1/messages' ? 1 : 0, 'the one after message_start')
+  }
 })
 
 test('while a model is loaded, and while a call waits for its slot', { timeout: 60_000 }, async t => {

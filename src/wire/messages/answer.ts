@@ -130,7 +130,7 @@ export class MessageStream {
 
   chunk (chunk: ChatChunk): string {
     this.#usage = usageOfChunk(chunk) ?? this.#usage
-    let said = this.#begin()
+    let said = this.beginning()
     for (const choice of chunk.choices as (Choice & { delta?: Said | null })[]) {
       if (choice.delta) said += this.#delta(choice.delta)
       if (textOf(choice.finish_reason) !== '') this.#choice = choice
@@ -140,26 +140,26 @@ export class MessageStream {
 
   end (): string {
     const delta = ending(this.#choice, { hasCalls: this.#called.size > 0, hasRefused: this.#hasRefused }, this.#facts)
-    return this.#begin() + this.#close() +
+    return this.beginning() + this.#close() +
       event('message_delta', { delta, usage: usageOnTheWire(this.#usage, this.#facts) }) +
       event('message_stop', {})
   }
-
-  /** Nothing of the beginning depends on who answers; clients expect it before all else. */
-  beat (): string { return this.#begin() || event('ping', {}) }
 
   failed (error: GatewayError): string {
     const { type, ...rest } = errorBody(error, this.#facts.id)
     return event(type, rest)
   }
 
-  /** What the prompt costs is known at the end only; until then it is the gateway's own count. */
-  #begin (): string {
+  /**
+   * '' once it has been said. Nothing of it depends on who answers. What the prompt costs is known at the end only; until then it is
+   * the gateway's own count.
+   */
+  beginning (): string {
     if (this.#hasBegun) return ''
     this.#hasBegun = true
     const usage = usageOnTheWire({ input: this.#facts.counted().input, output: 0, cachedInput: 0, reasoning: 0 }, this.#facts)
     const message = { ...messageHead(this.#facts), content: [], stop_reason: null, stop_sequence: null, usage }
-    return event('message_start', { message }) + event('ping', {})
+    return event('message_start', { message }) + PING
   }
 
   #delta (delta: Said): string {
@@ -211,6 +211,9 @@ export class MessageStream {
     return event('content_block_stop', { index: this.#blocks - 1 })
   }
 }
+
+/** Says nothing. */
+export const PING = event('ping', {})
 
 function event (type: string, members: Members | object): string {
   return `event: ${type}\ndata: ${JSON.stringify({ type, ...members })}\n\n`
