@@ -6,6 +6,7 @@ import type { CompletionRequest } from '../wire/completions.ts'
 import type { EmbeddingsRequest } from '../wire/embeddings.ts'
 import type { ForwardRequest } from '../wire/forward.ts'
 import type { RerankRequest } from '../wire/rerank.ts'
+import type { NativeAsk } from '../wire/responses/native.ts'
 import type { DetokenizeRequest, TokenizeRequest } from '../wire/tokenize.ts'
 
 /**
@@ -18,6 +19,8 @@ export interface Backend {
   readonly locality: Locality
   /** Its models read text alone, unless a target says otherwise. */
   readonly isBlind?: boolean
+  /** Members of a chat request that it reads, where it reads no others. */
+  readonly members?: ReadonlySet<string>
   /** Snapshot for routing: cheap, synchronous. `model` is the backend's own name for it. */
   availability (model: string): Availability
   /**
@@ -27,6 +30,8 @@ export interface Backend {
    * @throws GatewayError before the first content; after it the frames throw
    */
   chat (request: ChatRequest, options: ChatOptions): Promise<Answer>
+  /** One attempt at a response, in the words of the Responses API; left out where that is not spoken. A stream passes from its first event on. */
+  readonly respond?: ((request: NativeAsk, options: ChatOptions) => Promise<Answer>) | undefined
   /** One attempt at a raw prompt, as `chat`. Left out where there are none but chats. */
   complete? (request: CompletionRequest, options: ChatOptions): Promise<Answer>
   /** One attempt at vectors, as `chat`. Left out where there are none. */

@@ -7,10 +7,11 @@ import type { CompletionRequest } from '../wire/completions.ts'
 import { inBase64, inputsOf, type EmbeddingsRequest } from '../wire/embeddings.ts'
 import type { ForwardRequest } from '../wire/forward.ts'
 import type { RerankRequest } from '../wire/rerank.ts'
+import type { NativeAsk } from '../wire/responses/native.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import { bodyOf, type Asking } from './http.ts'
 import { Refused } from './failure.ts'
-import { CHAT, COMPLETIONS, embeddingsRoute, forwardRoute, RERANK, type Route } from './routes.ts'
+import { CHAT, COMPLETIONS, embeddingsRoute, forwardRoute, RERANK, RESPONSES, type Route } from './routes.ts'
 import { Upstream, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
@@ -20,9 +21,11 @@ export function createOpenAIBackend (config: OpenAIBackendConfig, options: Upstr
 
 class OpenAIBackend implements Backend {
   readonly #upstream: Upstream
+  readonly #speaksResponses: boolean
 
   constructor (config: OpenAIBackendConfig, options: UpstreamOptions) {
     const { apiKey } = options
+    this.#speaksResponses = config.responses === true
     this.#upstream = new Upstream(config, options, apiKey === null ? {} : { authorization: `Bearer ${apiKey}` })
   }
 
@@ -34,6 +37,9 @@ class OpenAIBackend implements Backend {
   chat (request: ChatRequest, options: ChatOptions): Promise<Answer> {
     return this.#ask(CHAT, request, options)
   }
+
+  /** Undefined where the configuration says that the server does not speak it. */
+  get respond (): Backend['respond'] { return this.#speaksResponses ? this.#respond : undefined }
 
   complete (request: CompletionRequest, options: ChatOptions): Promise<Answer> { return this.#ask(COMPLETIONS, request, options) }
 
@@ -51,6 +57,11 @@ class OpenAIBackend implements Backend {
     const answer = await this.#ask(embeddingsRoute(inputsOf(request.input).length), request, options) as BodyAnswer
     const value = request.encoding_format === 'base64' ? inBase64(answer.value) : null
     return value === null ? answer : { kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value }
+  }
+
+  readonly #respond = ({ model, stream, body }: NativeAsk, options: ChatOptions): Promise<Answer> => {
+    const sent = JSON.stringify({ ...body, model, stream })
+    return this.#upstream.ask({ path: RESPONSES.path, model, body: sent, stream, choices: 1, route: RESPONSES }, options)
   }
 
   #ask (route: Route, request: Asking, options: ChatOptions): Promise<Answer> {

@@ -3,6 +3,7 @@ import { isTextCompletion } from '../wire/completions.ts'
 import { isEmbeddings } from '../wire/embeddings.ts'
 import { FORWARDED, type Forwarded } from '../wire/forward.ts'
 import { isRanking } from '../wire/rerank.ts'
+import { isResponse } from '../wire/responses/native.ts'
 import { isCount, isText, isTokens } from '../wire/tokenize.ts'
 
 export interface Route {
@@ -32,6 +33,9 @@ export const RERANK: Route = { path: '/rerank', answer: 'ranking', isAnswer: isR
 export function embeddingsRoute (inputs: number): Route {
   return { path: '/embeddings', answer: `list of ${inputs} ${inputs === 1 ? 'embedding' : 'embeddings'}`, isAnswer: value => isEmbeddings(value, inputs) }
 }
+
+/** Its events pass; a whole one is read. */
+export const RESPONSES: Route = { path: '/responses', answer: 'response', isAnswer: isResponse, passes: type => /^text\/event-stream(;|$)/.test(type) }
 
 /** Of what is passed on. JSON is read whole, to know that it is an answer and what it used; all else passes. */
 export function forwardRoute (what: Forwarded): Route {

@@ -115,6 +115,7 @@ export const OpenAIBackendConfig = Type.Object({
   baseUrl: Type.String({ ...BASE_URL, description: 'URL up to and with `/v1`.' }),
   locality: Locality,
   apiKey: Type.Optional(SecretAt('Sent as `Authorization: Bearer`. Leave it out for a server that asks for none.')),
+  responses: Type.Optional(Type.Boolean({ description: 'The server speaks the Responses API too: calls of `/v1/responses` pass to it as they are. Left out or `false`, they are asked of it as chat completions.' })),
   ...UPSTREAM
 }, { additionalProperties: false })
 export type OpenAIBackendConfig = Static<typeof OpenAIBackendConfig>

@@ -4,16 +4,15 @@ import { OPENAI_ERRORS } from '../listener/errors.ts'
 import { countInput } from '../pipeline/count.ts'
 import type { Seal } from '../tenants/seal.ts'
 import { parseBody } from '../wire/parse.ts'
-import { ResponseAnswer } from '../wire/responses/answer.ts'
 import { pageOf } from '../wire/responses/listing.ts'
 import { readRequest } from '../wire/responses/request.ts'
 import { validateChat } from '../wire/validate.ts'
 import { bodyOf, claimedClass, opening, serve, type CallRouteParts } from './calls.ts'
 import { compactRoute } from './compact.ts'
 import { countedIn } from './counted.ts'
-import { TranslatingOutlet } from './dialect.ts'
 import { disconnectSignal } from './disconnect.ts'
-import { isStored, KeptResponses, type KeepingParts } from './kept.ts'
+import { KeptResponses, type KeepingParts } from './kept.ts'
+import { readCall } from './response-call.ts'
 import type { SocketParts } from './socket.ts'
 import { responseSockets } from './sockets.ts'
 import { Turns } from './turns.ts'
@@ -40,19 +39,18 @@ export async function responseRoutes (server: FastifyInstance, parts: ResponseRo
   const config = { scope: 'inference' } as const
 
   server.post('/v1/responses', { config, onRequest: opening({ endpoint: 'responses', errors: OPENAI_ERRORS }, parts) }, async (request, reply) => {
-    const asked = readRequest(bodyOf(request))
-    const { name: tenant } = request.principal!.tenant
-    const stored = isStored(asked, request.principal!.tenant)
-    const turn = await turns.read(tenant, asked, claimedClass(request))
-    const { chat, warnings } = turns.chat(tenant, turn)
+    const call = request.call!
+    const asker = { principal: request.principal!, claimed: claimedClass(request) }
+    const { turn, stored, chat, life, warnings, outlet } = await readCall({ services, turns }, bodyOf(request), asker)
     const onEnd = (response: Record<string, unknown>) => {
-      kept.keep({ tenant, previousId: asked.previousId, dataClass: request.call!.record.dataClass!, items: turn.items, response })
+      if (stored) kept.keep({ tenant: tenantOf(request), previousId: turn.asked.previousId, dataClass: call.record.dataClass!, items: turn.items, response })
     }
     await serve(parts, request, reply, {
       chat,
+      life,
       claimedClass: turn.claimedClass,
-      headers: () => warningHeaders([...asked.warnings, ...warnings]),
-      outlet: inner => new TranslatingOutlet(inner, new ResponseAnswer({ id: turn.id, request: asked, stored, ...stored && { onEnd } }))
+      headers: () => warningHeaders(warnings),
+      outlet: inner => outlet(inner, call, onEnd)
     })
   })
 

@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { Call } from '../pipeline/call.ts'
-import { serveChat, type Services } from '../pipeline/chat.ts'
+import type { Services } from '../pipeline/chat.ts'
 import { clientClosed } from '../pipeline/dispatch.ts'
 import { routeOf } from '../pipeline/targets.ts'
 import { classOf } from '../policy/classify.ts'
@@ -13,12 +13,11 @@ import type { ChatChunk } from '../wire/chat.ts'
 import { boolean, line, shape, toError } from '../wire/check.ts'
 import { parseBody } from '../wire/parse.ts'
 import { ResponseAnswer } from '../wire/responses/answer.ts'
-import { readRequest } from '../wire/responses/request.ts'
-import { validateChat } from '../wire/validate.ts'
-import { TranslatingOutlet } from './dialect.ts'
-import { isStored, type KeptResponses } from './kept.ts'
+import type { CallerOutlet } from './dialect.ts'
+import type { KeptResponses } from './kept.ts'
+import { readCall, type ResponseCall } from './response-call.ts'
 import { SocketOutlet } from './socket-outlet.ts'
-import type { Remembered, Turn, Turns } from './turns.ts'
+import type { Remembered, Turns } from './turns.ts'
 import { warningOf } from './warnings.ts'
 
 type Members = Record<string, unknown>
@@ -148,19 +147,18 @@ export class ResponseSocket {
     this.#parts.onStart()
     let outlet = this.#outlet(null)
     let previousId: unknown = null
-    let answer: TranslatingOutlet | null = null
+    let answer: CallerOutlet | null = null
     try {
       const principal = await this.#principal(call)
       const { lane, generates, body } = readEvent(parseBody(bytes))
       previousId = body['previous_response_id'] ?? null
-      const warnings: string[] = []
-      outlet = this.#outlet(lane, warnings)
-      const { turn, chat, stored } = await this.#read(principal, body, warnings)
-      const onEnd = (response: Members) => { this.#ended(principal, call, turn, stored, response) }
-      const responses = new ResponseAnswer({ id: turn.id, request: turn.asked, stored, onEnd })
-      if (!generates) { this.#prepare(call, principal, { chat, turn }, responses, outlet); return }
-      answer = new TranslatingOutlet(outlet, responses)
-      await serveChat(this.#parts.services, call, { principal, body: chat, claimedClass: turn.claimedClass, signal: this.#gone.signal }, answer)
+      const asker = { principal, claimed: this.#caller.claimedClass, remembered: this.#last, isRemembering: true }
+      const asked = await readCall(this.#parts, body, asker)
+      outlet = this.#outlet(lane, asked.warnings)
+      const onEnd = (response: Members) => { this.#ended(principal, call, asked, response) }
+      if (!generates) { this.#prepare(call, principal, asked, outlet, onEnd); return }
+      answer = asked.outlet(outlet, call, onEnd)
+      await asked.life(this.#parts.services, call, { principal, body: asked.chat, claimedClass: asked.turn.claimedClass, signal: this.#gone.signal }, answer)
     } catch (thrown) {
       const error = this.#gone.signal.aborted ? clientClosed() : toGatewayError(thrown)
       call.end(error)
@@ -188,25 +186,17 @@ export class ResponseSocket {
     }
   }
 
-  async #read ({ tenant }: Principal, body: Members, warnings: string[]): Promise<{ turn: Turn, chat: Members, stored: boolean }> {
-    const asked = readRequest(body)
-    const stored = isStored(asked, tenant)
-    const turn = await this.#parts.turns.read(tenant.name, asked, this.#caller.claimedClass, this.#last)
-    const { chat, warnings: more } = this.#parts.turns.chat(tenant.name, turn)
-    warnings.push(...asked.warnings, ...more)
-    return { turn, chat, stored }
-  }
-
   /** `generate: false`: all is checked and remembered, and no model is asked. */
-  #prepare (call: Call, { tenant }: Principal, { chat, turn }: { chat: Members, turn: Turn }, answer: ResponseAnswer, outlet: SocketOutlet): void {
-    call.record.model = routeOf(this.#parts.services, tenant, validateChat(chat).model).model.name
+  #prepare (call: Call, { tenant }: Principal, { turn, stored }: ResponseCall, outlet: SocketOutlet, onEnd: (response: Members) => void): void {
+    const answer = new ResponseAnswer({ id: turn.id, request: turn.asked, stored, onEnd })
+    call.record.model = routeOf(this.#parts.services, tenant, turn.asked.model).model.name
     call.record.dataClass = classOf(tenant.class, turn.claimedClass)
     const nothing = { choices: [], usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 } } as unknown as ChatChunk
     void outlet.frame(Buffer.from(answer.chunk(nothing) + answer.end()))
     call.end(null)
   }
 
-  #ended ({ tenant }: Principal, call: Call, { asked, items, earlier, id }: Turn, stored: boolean, response: Members): void {
+  #ended ({ tenant }: Principal, call: Call, { turn: { asked, items, earlier, id }, stored }: ResponseCall, response: Members): void {
     const before = asked.previousId === this.#last?.id ? this.#last : null
     const dataClass = call.record.dataClass!
     const said = [...items, ...response['output'] as Members[]]

@@ -1,7 +1,7 @@
 /** A request for a response, together with all that it refers to: earlier responses, single items, compacted conversations. */
 import { GatewayError } from '../errors.ts'
 import { classOf } from '../policy/classify.ts'
-import type { Seal } from '../tenants/seal.ts'
+import { isSealed, type Seal } from '../tenants/seal.ts'
 import { asMessage } from '../wire/responses/compaction.ts'
 import { newId } from '../wire/responses/ids.ts'
 import { identified } from '../wire/responses/listing.ts'
@@ -25,6 +25,8 @@ export interface Turn {
   readonly claimedClass: string | undefined
 }
 
+export interface Reading { readonly remembered?: Remembered | null, readonly passesSealed?: boolean }
+
 /** What has been compacted: the text and how secret it is. */
 interface Compacted { readonly summary: string, readonly class: string }
 
@@ -39,13 +41,16 @@ export class Turns {
 
   /**
    * @param claimed `x-torchgate-class` as it came
-   * @param remembered a response that may be gone on from though it is not kept
+   * @param more.remembered a response that may be gone on from though it is not kept
+   * @param more.passesSealed for a backend that may read what it sealed itself
    * @throws GatewayError that names the parameter
    */
-  async read (tenant: string, asked: ResponseRequest, claimed: string | undefined, remembered: Remembered | null = null): Promise<Turn> {
+  async read (tenant: string, asked: ResponseRequest, claimed: string | undefined, more: Reading = {}): Promise<Turn> {
+    const { remembered = null, passesSealed = false } = more
     const earlier = asked.previousId === null ? null : asked.previousId === remembered?.id ? remembered : await this.#kept.earlier(tenant, asked.previousId)
     const found = await this.#resolved(tenant, asked.items, [...earlier?.items ?? [], ...remembered?.items ?? []])
-    const classes = [...found.classes, ...earlier === null ? [] : [earlier.dataClass], ...this.#classesOf(tenant, [...earlier?.items ?? [], ...found.items])]
+    const compacted = this.#classesOf(tenant, [...earlier?.items ?? [], ...found.items], passesSealed)
+    const classes = [...found.classes, ...earlier === null ? [] : [earlier.dataClass], ...compacted]
     const id = newId('resp')
     return { asked, id, items: identified(found.items, id), earlier: earlier?.items ?? [], claimedClass: classes.reduce(higher, claimed) }
   }
@@ -59,16 +64,16 @@ export class Turns {
    * With what was compacted in words that any model reads.
    * @throws GatewayError for what was not compacted here for this tenant
    */
-  opened (tenant: string, items: readonly Members[]): readonly Members[] {
-    return items.map((item, index) => item['type'] === 'compaction' ? asMessage(this.#open(tenant, item, index).summary) : item)
+  opened (tenant: string, items: readonly Members[], { passesSealed = false }: Reading = {}): readonly Members[] {
+    return items.map((item, index) => isCompaction(item, passesSealed) ? asMessage(this.#open(tenant, item, index).summary) : item)
   }
 
   sealed (tenant: string, summary: string, dataClass: string): string {
     return this.#seal.close(tenant, JSON.stringify({ summary, class: dataClass } satisfies Compacted))
   }
 
-  #classesOf (tenant: string, items: readonly Members[]): string[] {
-    return items.flatMap((item, index) => item['type'] === 'compaction' ? [this.#open(tenant, item, index).class] : [])
+  #classesOf (tenant: string, items: readonly Members[], passesSealed: boolean): string[] {
+    return items.flatMap((item, index) => isCompaction(item, passesSealed) ? [this.#open(tenant, item, index).class] : [])
   }
 
   #open (tenant: string, item: Members, index: number): Compacted {
@@ -94,6 +99,10 @@ export class Turns {
     }
     return { items: resolved, classes: [...classes] }
   }
+}
+
+function isCompaction ({ type, encrypted_content: text }: Members, passesSealed: boolean): boolean {
+  return type === 'compaction' && !(passesSealed && typeof text === 'string' && !isSealed(text))
 }
 
 function isReference ({ type }: Members): boolean { return type === 'item_reference' }

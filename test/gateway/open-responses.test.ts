@@ -2,9 +2,7 @@
 import { test, type Test } from 'tap'
 import { startGateway } from './harness.ts'
 import { faultsOfCompaction, faultsOfResponse, faultsOfStream } from './open-responses.ts'
-import { complete, converse, startScript } from './script.ts'
-
-type Members = Record<string, any>
+import { complete, converse, startScript, type Members } from './script.ts'
 
 const HEART = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=='
 const weather = {

@@ -1,5 +1,6 @@
 /** Shapes of Open Responses 2026-04-24, as far as they are required: the response, its items, and every event. */
 import { Ajv } from 'ajv'
+import type { Members } from './script.ts'
 
 const string = { type: 'string' }
 const integer = { type: 'integer' }
@@ -108,7 +109,7 @@ const faultsOfEvent = new Map(Object.entries(EVENTS).map(([type, members]) => [t
 faultsOfEvent.set('error', check(of({ type: only('error'), error: of({ type: string, code: orNull(string), message: string, param: orNull(string) }) })))
 
 /** Every event known and whole, numbered from 0 by 1, the first two and the last in their places. Empty when all is well. */
-export function faultsOfStream (events: readonly Record<string, any>[]): string[] {
+export function faultsOfStream (events: readonly Members[]): string[] {
   const faults = events.flatMap(event => (faultsOfEvent.get(event['type']) ?? (() => ['is not known']))(event).map(fault => `${event['type']}: ${fault}`))
   const numbers = events.map(event => event['sequence_number'])
   if (numbers.some((number, index) => number !== index)) faults.push(`numbers are ${numbers.join(',')}`)

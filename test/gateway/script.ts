@@ -4,7 +4,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
 
-type Members = Record<string, any>
+/** JSON of whatever shape. */
+export type Members = Record<string, ReturnType<typeof JSON.parse>>
 
 export interface Script {
   readonly url: string

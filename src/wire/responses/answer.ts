@@ -211,7 +211,7 @@ function isText (value: unknown): value is string { return typeof value === 'str
 export function seconds (): number { return Math.floor(Date.now() / 1000) }
 
 /** Of the codes OpenAI documents for a failed response, the two that can happen here. */
-function failureOf ({ status }: GatewayError): string { return status === 429 ? 'rate_limit_exceeded' : 'server_error' }
+export function failureOf ({ status }: GatewayError): string { return status === 429 ? 'rate_limit_exceeded' : 'server_error' }
 
 /** Null where the backend does not count: the ledger's own estimate is no fact about the answer. */
 export function usageOf (usage: ChatUsage | null): Members | null {

@@ -84,6 +84,13 @@ function item (value: unknown): Fault | null {
 
 export const input: Check = stringOr(list(item, { of: 'objects', least: 0, most: MOST_ITEMS }), 'objects')
 
+/** Items that a backend reads which speaks the dialect: those known here as above, of the others the type alone. */
+function nativeItem (value: unknown): Fault | null {
+  return isObject(value) && typeof value['type'] === 'string' && NOT_SERVED.has(value['type']) ? null : item(value)
+}
+
+export const nativeInput: Check = stringOr(list(nativeItem, { of: 'objects', least: 0, most: MOST_ITEMS }), 'objects')
+
 /** A string is one message of the user. */
 export function itemsOf (given: unknown): Members[] {
   return typeof given === 'string' ? [{ type: 'message', role: 'user', content: [{ type: 'input_text', text: given }] }] : given as Members[]

@@ -67,9 +67,13 @@ class Talk {
       case 'item_reference':
       case 'compaction':
         throw new GatewayError('unsupported_value', `Invalid value for '${path}': it cannot be read here; send the item itself.`, { param: path })
-      default:
+      case 'function_call_output':
+      case 'custom_tool_call_output':
         this.#close()
         this.#messages.push({ role: 'tool', tool_call_id: one['call_id'], content: outputOf(one['output']) })
+        return
+      default:
+        this.warnings.push(`${path}: ${String(one['type'])} cannot be told to this model and was left out`)
     }
   }
 

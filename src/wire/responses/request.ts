@@ -7,7 +7,8 @@ import { boolean, decimal, integer, invalidValue, line, list, missing, object, o
 import type { Check, Fault, Members } from '../check.ts'
 import { identifier } from '../tools.ts'
 import { metadata } from '../validate.ts'
-import { input, itemsOf } from './items.ts'
+import { OPERATORS_OWN } from '../parameters.ts'
+import { input, itemsOf, nativeInput } from './items.ts'
 import { toMessages } from './messages.ts'
 import { readChoice, readTools, toolChoice, tools, type Toolbox } from './tools.ts'
 
@@ -103,6 +104,27 @@ const PARAMETERS: Readonly<Record<string, Check>> = {
 
 const request = shape(PARAMETERS, 'model')
 
+const unread: Check = () => null
+
+/**
+ * For a backend that speaks the dialect itself. State, and what would reach it past the gateway, stay refused: conversations,
+ * templates, the background, and the names of files.
+ */
+const nativeRequest = shape({
+  ...PARAMETERS,
+  ...OPERATORS_OWN,
+  access_programs: unread,
+  context_management: list(object, { of: 'objects', least: 0 }),
+  include: list(text(), { of: 'strings', least: 0, most: 64 }),
+  input: nativeInput,
+  moderation: object,
+  reasoning: object,
+  text: object,
+  tool_choice: unread,
+  tools: list(object, { of: 'objects', least: 0, most: 128 }),
+  truncation: oneOf('auto', 'disabled')
+}, 'model')
+
 /** Checked here and said in other words, or to the caller alone; everything else goes into the chat completion as it came. */
 const TRANSLATED = new Set([
   'background', 'client_metadata', 'context_management', 'include', 'input', 'instructions', 'max_output_tokens', 'max_tool_calls', 'metadata',
@@ -119,15 +141,28 @@ export function readRequest (body: Members): ResponseRequest {
   const warnings = [...toolbox.warnings]
   for (const name of include) if (name !== 'message.output_text.logprobs' && name !== 'message.input_image.image_url') warnings.push(`include: ${name} is not served`)
   return {
+    ...whatIsAsked(body),
+    hasSummary: reasoning['summary'] !== undefined || reasoning['generate_summary'] !== undefined,
+    toolbox,
+    warnings,
+    echo: echoOf(body, toolbox)
+  }
+}
+
+/** The same, as far as a backend that speaks the dialect leaves something to be checked. @throws GatewayError that names the parameter */
+export function readNative (body: Members): ResponseRequest {
+  const fault = nativeRequest(body) ?? combinations(body)
+  if (fault !== null) throw toError(fault)
+  return { ...whatIsAsked(body), hasSummary: false, toolbox: readTools([]), warnings: [], echo: {} }
+}
+
+function whatIsAsked (body: Members): Pick<ResponseRequest, 'model' | 'items' | 'previousId' | 'store' | 'stream' | 'body'> {
+  return {
     model: body['model'] as string,
     items: itemsOf(body['input'] ?? []),
     previousId: (body['previous_response_id'] ?? null) as string | null,
     store: (body['store'] ?? null) as boolean | null,
     stream: body['stream'] === true,
-    hasSummary: reasoning['summary'] !== undefined || reasoning['generate_summary'] !== undefined,
-    toolbox,
-    warnings,
-    echo: echoOf(body, toolbox),
     body
   }
 }
