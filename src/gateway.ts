@@ -7,6 +7,7 @@ import { Batches } from './batches/batches.ts'
 import { BatchRunner } from './batches/runner.ts'
 import { createAnthropicBackend } from './backends/anthropic.ts'
 import { createOpenAIBackend } from './backends/openai.ts'
+import { watchDevices, type DeviceStatus } from './backends/pool/devices.ts'
 import { createPool, type Pool } from './backends/pool/pool.ts'
 import { modelRoutes, patternAllows } from './config/resolve.ts'
 import type { BackendConfig, Config, Locality } from './config/schema.ts'
@@ -73,7 +74,8 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const log = opened.own(createLog({ level: config.log.level }))
   const pools: Pool[] = []
   const backends = new Map<string, Backend>()
-  const metrics = metricsOf(config, backends, () => pools.map(pool => pool.status()))
+  const devices = opened.own(devicesOf(config, env, log))
+  const metrics = metricsOf(config, backends, { pools: () => pools.map(pool => pool.status()), devices: () => devices.status() })
   // Workers first: they load while the rest is built.
   const egress = opened.own(egressOf(config))
   const pictures = opened.own(pictureEgressOf(config))
@@ -174,6 +176,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
       inFlight: metrics.inFlight(),
       state: config.state.redis === undefined ? 'memory' : metrics.isDegraded() ? 'redis (away, counting here)' : 'redis',
       pools: pools.map(pool => pool.status()),
+      devices: devices.status(),
       backends: healthOf(config, backends)
     }),
     usage: store.usage,
@@ -291,8 +294,16 @@ async function stateOf (config: Config, env: NodeJS.ProcessEnv, metrics: Metrics
   return new FallbackState(primary, new MemoryState(), { onLoss: config.limits.onStateLoss })
 }
 
+/** Without local models the GPUs of this host are none of the gateway's business. */
+function devicesOf ({ backends, devices }: Config, env: NodeJS.ProcessEnv, log: Log) {
+  if (backends.every(({ kind }) => kind !== 'pool')) return { status: (): DeviceStatus => ({ gpus: [], problem: null }), close: () => {} }
+  return watchDevices({ ...devices, env, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
+}
+
+interface Watched { readonly pools: () => ReturnType<Pool['status']>[], readonly devices: () => DeviceStatus }
+
 /** @param backends filled in after this; read at each scrape */
-function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, pools: () => ReturnType<Pool['status']>[]): Metrics {
+function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, { pools, devices }: Watched): Metrics {
   const localities = new Map(config.backends.map(backend => [backend.name, backend.kind === 'pool' ? 'local' as const : backend.locality]))
   const targets = new Map(config.models.flatMap(({ targets: listed }) => listed.map(target => [`${target.backend}/${target.model}`, target] as const)))
   return createMetrics({
@@ -304,6 +315,7 @@ function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, pool
       up: () => backends.get(backend)?.availability(model).state !== 'down'
     })),
     pools,
+    gpus: () => devices().gpus,
     version: VERSION
   })
 }

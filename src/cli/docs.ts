@@ -78,7 +78,7 @@ export function metricsPage (): string {
 <!-- Printed from src/telemetry/catalogue.ts by \`npm run docs\`. Change it there. -->
 
 The admin listener serves them at \`/metrics\`. A label in *italics* takes names of this installation (tenants, models, targets, pools,
-workers). The number of series of each metric is bounded: what goes beyond is counted under \`_other\` or \`_unknown\`.
+workers, GPUs). The number of series of each metric is bounded: what goes beyond is counted under \`_other\` or \`_unknown\`.
 
 ${table(['Metric', 'Type', 'Unit', 'Labels', 'Series at most', 'Meaning'], rows)}
 

@@ -2,7 +2,7 @@
  * Every metric of the gateway, in one table. docs/metrics.md is printed from it and metrics.ts registers from it.
  * Names and bounds follow the Prometheus naming rules: base units, `_total` on counters, `_info` for constant 1.
  *
- * labels    label -> its values, or `names` where they are names of this installation: tenants, models, targets, pools, workers
+ * labels    label -> its values, or `names` where they are names of this installation: tenants, models, targets, pools, workers, GPUs
  * sets      combinations of configured names that get series of their own; one more is counted under `_other`
  * buckets   upper bounds of a histogram, in the unit; OpenTelemetry's advice, longer where local models are slower
  * otel      the OpenTelemetry name of the same thing (GenAI semantic conventions 1.41, in development), where there is one
@@ -40,7 +40,7 @@ const LOAD = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600]
 
 export interface MetricRow {
   readonly type: 'counter' | 'gauge' | 'histogram'
-  readonly unit: 'seconds' | 'tokens' | '1'
+  readonly unit: 'seconds' | 'tokens' | 'bytes' | 'watts' | 'joules' | 'celsius' | '1'
   readonly labels: Readonly<Record<string, readonly string[] | 'names'>>
   readonly sets: number
   readonly buckets?: readonly number[]
@@ -87,6 +87,14 @@ export const METRICS = {
   torchgate_model_load_duration_seconds: { type: 'histogram', unit: 'seconds', labels: { model: names }, sets: 16, buckets: LOAD, help: 'Start of a worker until its model answers.', otel: null },
   torchgate_model_load_ratio: { type: 'gauge', unit: '1', labels: { pool: names, model: names }, sets: 12, help: 'How far a load is, 0 to 1, while a model loads.', otel: null },
   torchgate_model_unloads_total: { type: 'counter', unit: '1', labels: { pool: names, model: names, reason: ['idle', 'evicted'] }, sets: 12, help: 'Models that left memory: nobody called them, or another one needed the room.', otel: null },
+  // GPUs of this host, as nvidia-smi tells. `gpu` is its number there.
+  torchgate_gpu_memory_used_bytes: { type: 'gauge', unit: 'bytes', labels: { gpu: names }, sets: 16, help: 'Memory of the GPU in use, by whomever.', otel: 'hw.gpu.memory.usage' },
+  torchgate_gpu_memory_total_bytes: { type: 'gauge', unit: 'bytes', labels: { gpu: names }, sets: 16, help: 'Memory of the GPU.', otel: 'hw.gpu.memory.limit' },
+  torchgate_gpu_utilization_ratio: { type: 'gauge', unit: '1', labels: { gpu: names }, sets: 16, help: 'Share of the last moment in which the GPU computed, 0 to 1.', otel: 'hw.gpu.utilization' },
+  torchgate_gpu_power_watts: { type: 'gauge', unit: 'watts', labels: { gpu: names }, sets: 16, help: 'Power that the GPU draws.', otel: 'hw.power' },
+  torchgate_gpu_energy_joules_total: { type: 'counter', unit: 'joules', labels: { gpu: names }, sets: 16, help: 'Energy that the GPU has used since the gateway started: its power over time.', otel: 'hw.energy' },
+  torchgate_gpu_temperature_celsius: { type: 'gauge', unit: 'celsius', labels: { gpu: names }, sets: 16, help: 'Temperature of the GPU.', otel: 'hw.temperature' },
+  torchgate_gpu_info: { type: 'gauge', unit: '1', labels: { gpu: names, name: names, uuid: names, driver: names }, sets: 16, help: '1 for each GPU.', otel: null },
   // The gateway itself
   torchgate_store_degraded: { type: 'gauge', unit: '1', labels: { store: ['state'] }, sets: 0, help: '1 while the shared store is away and this process counts alone.', otel: null },
   torchgate_metrics_label_overflow_total: { type: 'counter', unit: '1', labels: { label: [...FOLDED_LABELS, COMBINATIONS] }, sets: 0, help: `Times a label value was folded into ${OTHER} or ${UNKNOWN}, by label; \`${COMBINATIONS}\` where a metric had too many of them.`, otel: null },

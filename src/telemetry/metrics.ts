@@ -1,5 +1,6 @@
 /** Counts calls, from their records. The only file that imports prom-client. */
 import { Registry, collectDefaultMetrics, type Metric } from 'prom-client'
+import type { Device } from '../backends/pool/devices.ts'
 import type { PoolObserver, PoolStatus } from '../backends/pool/status.ts'
 import type { Locality } from '../config/schema.ts'
 import { ERRORS, type ErrorCode } from '../errors.ts'
@@ -19,6 +20,8 @@ export interface MetricFacts {
   readonly targets: readonly TargetFacts[]
   /** Read at every scrape. */
   readonly pools: () => readonly PoolStatus[]
+  /** Read at every scrape; left out where none are watched. */
+  readonly gpus?: () => readonly Device[]
   readonly version: string
 }
 
@@ -68,6 +71,7 @@ export function createMetrics (facts: MetricFacts): Metrics {
       families.torchgate_store_degraded.at({ store: 'state' }).set(Number(degraded))
       readTargets(families, facts.targets)
       readPools(families, facts.pools())
+      readGpus(families, facts.gpus?.() ?? [])
       return await registry.metrics()
     },
     contentType: registry.contentType
@@ -227,5 +231,25 @@ function readPools (families: Families, pools: readonly PoolStatus[]): void {
         if (ready) info.at({ pool, worker, model }).add(1)
       }
     }
+  }
+}
+
+/** Gauges of a GPU that is not told of any more vanish; what it has used stays. */
+function readGpus (families: Families, gpus: readonly Device[]): void {
+  const { torchgate_gpu_memory_used_bytes: used, torchgate_gpu_memory_total_bytes: total, torchgate_gpu_utilization_ratio: utilization } = families
+  const { torchgate_gpu_power_watts: power, torchgate_gpu_temperature_celsius: temperature, torchgate_gpu_info: info } = families
+  for (const gauge of [used, total, utilization, power, temperature, info]) gauge.clear()
+  for (const device of gpus) {
+    const gpu = String(device.gpu)
+    const told = [
+      [used, device.memoryUsedBytes],
+      [total, device.memoryTotalBytes],
+      [utilization, device.utilization],
+      [power, device.powerWatts],
+      [temperature, device.temperatureCelsius]
+    ] as const
+    for (const [gauge, value] of told) if (value !== null) gauge.at({ gpu }).set(value)
+    info.at({ gpu, name: device.name, uuid: device.uuid, driver: device.driver }).set(1)
+    if (device.powerWatts !== null) families.torchgate_gpu_energy_joules_total.at({ gpu }).set(device.energyJoules)
   }
 }

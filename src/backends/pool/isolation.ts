@@ -1,6 +1,6 @@
 /** How a worker is kept from everything but its model: what this system allows, and the command line that does it. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readlinkSync } from 'node:fs'
+import { existsSync, readlinkSync, realpathSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { PoolConfig } from '../../config/schema.ts'
@@ -22,6 +22,8 @@ export interface Needs {
   readonly entry: string
   /** The model file. */
   readonly model: string
+  /** File of its chat template, where it is not in the model's. */
+  readonly chatTemplate: string | null
   readonly socketPath: string
   /** Drivers and libraries of a GPU are looked for in many places, and tried in a helper process. */
   readonly usesGpu: boolean
@@ -74,9 +76,9 @@ function unshare (): string | null {
   return folders.map(folder => join(folder, 'unshare')).find(path => existsSync(path)) ?? null
 }
 
-function permissionsOf ({ entry, model, socketPath, usesGpu, compiled }: Needs): string[] {
+function permissionsOf ({ entry, model, chatTemplate, socketPath, usesGpu, compiled }: Needs): string[] {
   const cache = compiled === null || !CAN_SEAL ? [] : [join(compiled, '/')]
-  const reads = usesGpu ? ['*'] : [...programOf(entry), model, socketPath, ...cache]
+  const reads = usesGpu ? ['*'] : [...programOf(entry), model, ...chatTemplate === null ? [] : [chatTemplate], socketPath, ...cache]
   return [
     '--permission',
     '--allow-addons',
@@ -95,7 +97,9 @@ function programOf (entry: string): string[] {
   const source = fileURLToPath(new URL('../../', import.meta.url))
   const above: string[] = []
   for (let folder = dirname(source); !above.includes(folder); folder = dirname(folder)) above.push(folder)
-  const packages = above.map(folder => join(folder, 'node_modules', '/')).filter(folder => existsSync(folder))
+  const packages = above.map(folder => join(folder, 'node_modules')).filter(folder => existsSync(folder))
+    // A linked folder is read where it really is.
+    .flatMap(folder => [...new Set([folder, realpathSync(folder)])].map(path => join(path, '/')))
   return [entry, source, join(dirname(source), 'package.json'), ...packages]
 }
 
