@@ -212,7 +212,7 @@ export const Config = Type.Object({
     host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address of metrics, health and the admin API. Loopback unless you say otherwise. `ADMIN_HOST` overrides it.' }),
     port: Type.Integer({ minimum: 0, maximum: 65_535, default: 9464, description: 'Its port; 0 takes a free one. `ADMIN_PORT` and `--admin-port` override it.' })
   }, 'The operator\'s listener.'),
-  dataDir: Type.String({ minLength: 1, default: './data', description: 'Folder of the SQLite database and the key pepper.' }),
+  dataDir: Type.String({ minLength: 1, default: './data', description: 'Folder of the SQLite database, the key pepper and kept files.' }),
   log: Part({
     level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'] as const, { default: 'info', description: 'One JSON line per call at `info`. Never prompt text, never keys.' })
   }, 'Logging to standard output.'),
