@@ -23,7 +23,7 @@ export interface Needs {
   /** The model file. */
   readonly model: string
   /** File of its chat template, where it is not in the model's. */
-  readonly chatTemplate: string | null
+  readonly chatTemplate?: string | null
   readonly socketPath: string
   /** Drivers and libraries of a GPU are looked for in many places, and tried in a helper process. */
   readonly usesGpu: boolean
@@ -76,7 +76,7 @@ function unshare (): string | null {
   return folders.map(folder => join(folder, 'unshare')).find(path => existsSync(path)) ?? null
 }
 
-function permissionsOf ({ entry, model, chatTemplate, socketPath, usesGpu, compiled }: Needs): string[] {
+function permissionsOf ({ entry, model, chatTemplate = null, socketPath, usesGpu, compiled }: Needs): string[] {
   const cache = compiled === null || !CAN_SEAL ? [] : [join(compiled, '/')]
   const reads = usesGpu ? ['*'] : [...programOf(entry), model, ...chatTemplate === null ? [] : [chatTemplate], socketPath, ...cache]
   return [
