@@ -5,6 +5,7 @@ import type { ChatRequest } from '../wire/chat.ts'
 import { toCompletion } from '../wire/anthropic/answer.ts'
 import { ChunkCutter } from '../wire/anthropic/events.ts'
 import { toMessages } from '../wire/anthropic/request.ts'
+import { ANTHROPIC_MEMBERS } from '../wire/unknown.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import type { Translation } from './http.ts'
 import { Upstream, type UpstreamOptions } from './upstream.ts'
@@ -15,6 +16,7 @@ export function createAnthropicBackend (config: AnthropicBackendConfig, options:
 }
 
 class AnthropicBackend implements Backend {
+  readonly members = ANTHROPIC_MEMBERS
   readonly #upstream: Upstream
   readonly #config: AnthropicBackendConfig
 

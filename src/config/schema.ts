@@ -178,6 +178,7 @@ export const TenantConfig = Type.Object({
   models: Type.Array(Pattern('^(?!$)[A-Za-z0-9._:/@-]{0,127}\\*?$', 'a public model name, with or without a `*` at its end', 'A name or a prefix and `*`.'), { default: ['*'], maxItems: 1000, description: 'Public model names this tenant may call; `*` at the end matches any ending.' }),
   storeResponses: Type.Optional(Type.Boolean({ description: 'Keep the responses of `/v1/responses`, with the prompts they answer, in the database of `dataDir`, so that `previous_response_id` works. Off if left out: then nothing of what is said is written there.' })),
   storeFiles: Type.Optional(Type.Boolean({ description: 'Serve `/v1/files` and `/v1/batches`: keep what is uploaded, and what batches answer, in the folder `files` of `dataDir`, and the answers of a running batch in its database. Off if left out: then nothing of it is written there.' })),
+  unknownFields: Type.Optional(Type.Enum(['drop', 'refuse'] as const, { description: 'Parameters that OpenAI does not define, at backends that do not know them: `drop` leaves them out and says so in `x-torchgate-warning`, `refuse` tries the next target, or answers 400. `drop` if left out.' })),
   idempotency: Type.Optional(Type.Boolean({ description: 'Honour `Idempotency-Key`: keep the answers of calls that have one, in the database of `dataDir`, and give them again. Off if left out: then such calls are answered anew, with a warning.' })),
   limits: LimitsConfig
 }, { additionalProperties: false })

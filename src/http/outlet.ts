@@ -82,7 +82,8 @@ export class HttpOutlet implements CallerOutlet {
     const { id, lease, elapsedMs } = this.#call
     const headers = { 'x-request-id': id, 'openai-processing-ms': String(Math.round(elapsedMs)) }
     Object.assign(headers, own, this.#dialectHeaders(id), decisionHeaders(this.#call), lease === null ? null : rateLimitHeaders(lease))
-    return this.#call.warnings === null ? headers : withWarnings(headers, this.#call.warnings)
+    const { warnings, leftOut } = this.#call
+    return warnings === null && leftOut === null ? headers : withWarnings(headers, [...warnings ?? [], ...leftOut ?? []])
   }
 
   async #drained (): Promise<void> {

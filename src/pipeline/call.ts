@@ -16,8 +16,9 @@ export class Call {
   /** What was decided, in one line, and which target answers; null before. */
   why: string | null = null
   target: Candidate | null = null
-  /** What the answer is told to have left out; null is nothing. */
+  /** What the caller is told with the answer: of the call, and of the target that answers. */
   warnings: readonly string[] | null = null
+  leftOut: readonly string[] | null = null
   /** Gateways like this one that it came through. */
   hops = 0
   /** What has been counted so far, for a backend that gives no usage or a call that is cut off. */

@@ -7,6 +7,7 @@ import { lastPrompt } from './complexity.ts'
 import { examine, eyes, fetchImages } from './images.ts'
 import { roughTokens } from './meter.ts'
 import { serve, type Inbound, type Kind, type Outlet, type Services } from './serve.ts'
+import { fit } from './unknown.ts'
 
 export type { Inbound, Outlet, Services } from './serve.ts'
 
@@ -17,6 +18,7 @@ const CHAT: Kind<ChatRequest> = {
   needs: (request, { media }) => media === 0 ? null : eyes(request),
   complete: fetchImages,
   prompt: lastPrompt,
+  fit,
   ask: (backend, request, options) => backend.chat(request, options),
   usageOf: usageOfChunk,
   roughOutput: roughTokens

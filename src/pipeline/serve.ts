@@ -2,7 +2,7 @@
 import type { Answer } from '../wire/answer.ts'
 import { GatewayError, toGatewayError, type ErrorCode } from '../errors.ts'
 import type { Backend, ChatOptions } from '../backends/backend.ts'
-import type { Config } from '../config/schema.ts'
+import type { Config, TenantConfig } from '../config/schema.ts'
 import { RateLimited } from '../limits/leases.ts'
 import type { Limits } from '../limits/limits.ts'
 import { boundaryOf } from '../policy/boundary.ts'
@@ -71,6 +71,8 @@ export interface Kind<R extends ModelRequest> {
   prompt? (request: R): string | null
   /** May the request be sent to another target? Any may if left out. */
   canRepeat? (request: R): boolean
+  /** The request as a backend may have it; it may be changed. @throws GatewayError where the backend cannot have it */
+  fit? (request: R, backend: Backend, call: Call, tenant: TenantConfig): R
   /** One attempt. `request.model` is the backend's own name. */
   ask (backend: Backend, request: R, options: ChatOptions): Promise<Answer>
   /** What a whole answer says of its usage; null when it says nothing. */
@@ -108,7 +110,10 @@ export async function serve<R extends ModelRequest> (kind: Kind<R>, services: Se
     note(plan, call)
     if (plan.targets.length === 0) throw noTarget(plan, need?.unmet(route.model.name))
     if (hasMedia) await kind.complete?.(request, services.images, { boundary, signal: inbound.signal })
-    const ask: Ask = (backend, model, options) => kind.ask(backend, { ...request, model }, options)
+    const ask: Ask = (backend, model, options) => {
+      const own = { ...request, model }
+      return kind.ask(backend, kind.fit?.(own, backend, call, tenant) ?? own, options)
+    }
     const canRepeat = kind.canRepeat && (() => kind.canRepeat!(request))
     const { target, answer } = await services.dispatch({ call, ask, plan, isolation: tenant.name, signal: inbound.signal, ...canRepeat && { canRepeat } })
     call.target = target

@@ -79,6 +79,9 @@ const PARAMETERS: Record<string, Check> = {
   ...OPERATORS_OWN
 }
 
+/** Every member that has a meaning here. */
+export const CHAT_MEMBERS: ReadonlySet<string> = new Set(Object.keys(PARAMETERS))
+
 const request = shape(PARAMETERS, 'model', 'messages')
 
 /**

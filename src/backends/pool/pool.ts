@@ -12,6 +12,7 @@ import type { CompletionRequest } from '../../wire/completions.ts'
 import { inputsOf, type EmbeddingsRequest } from '../../wire/embeddings.ts'
 import type { RerankRequest } from '../../wire/rerank.ts'
 import type { DetokenizeRequest, TokenizeRequest } from '../../wire/tokenize.ts'
+import { LOCAL_MEMBERS } from '../../wire/unknown.ts'
 import { readGguf } from '../../models/gguf.ts'
 import { estimateBytes } from '../../models/memory.ts'
 import { keepAliveMs as readKeepAlive } from '../../wire/keep-alive.ts'
@@ -76,6 +77,7 @@ type PoolRequest = Asking & { readonly keep_alive?: unknown }
 class LocalPool implements Pool {
   readonly name: string
   readonly locality = 'local'
+  readonly members = LOCAL_MEMBERS
   readonly isBlind = true
   readonly #config: PoolConfig
   readonly #options: PoolOptions
