@@ -5,7 +5,7 @@
  */
 import { GatewayError } from '../errors.ts'
 import type { Engine, Scores, StepItem, StepResult } from './engine.ts'
-import { chooseSlot } from './prefix.ts'
+import { chooseSlot, marksFor } from './prefix.ts'
 import { isWaiting, viewOf, type Call, type Done, type Job, type Slot, type SlotView, type Work } from './slot.ts'
 import { Pace, planStep } from './step.ts'
 
@@ -67,8 +67,8 @@ export class Batch {
     const call: Call = { jobs: [], broken, isShared: works.length === 1 }
     const either = works.length === 1 ? signal : AbortSignal.any([signal, broken.signal])
     for (const work of works) {
-      const done = Promise.withResolvers<Done>()
-      call.jobs.push({ work, call, signal: either, done, arrival: ++this.#arrivals, read: 0, cached: 0, generated: 0, sampling: work.sampling, next: null })
+      const [done, arrival] = [Promise.withResolvers<Done>(), ++this.#arrivals]
+      call.jobs.push({ work, call, signal: either, done, arrival, read: 0, marks: [], cached: 0, generated: 0, sampling: work.sampling, next: null })
     }
     const leave = (): void => { this.#leave(call, either.reason) }
     either.addEventListener('abort', leave, { once: true })
@@ -116,6 +116,7 @@ export class Batch {
       const results = await this.#engine.step(items)
       this.#count(items, this.#now() - start)
       items.forEach((item, i) => { this.#settle(this.#slots[item.slot]!, item, results[i]!) })
+      if (this.#engine.needsMarks) await this.#mark()
     }
     this.#isRunning = false
   }
@@ -174,11 +175,25 @@ export class Batch {
       const kept = await this.#engine.rewind(slot.id, keep)
       slot.tokens.length = kept
       job.read = job.cached = kept
+      if (this.#engine.needsMarks) job.marks = marksFor(job.work.prompt.length, keep, kept)
       slot.isolation = job.work.isolation
       this.stats.cachedTokens += kept
       if (job.signal.aborted) this.#free(slot)
     } catch (thrown) {
       this.#fail(slot, job, thrown)
+    }
+  }
+
+  async #mark (): Promise<void> {
+    for (const slot of this.#slots) {
+      const { job } = slot
+      if (job === null || job.next !== null || !job.marks.includes(job.read)) continue
+      job.marks = job.marks.filter(at => at > job.read)
+      try {
+        await this.#engine.mark(slot.id)
+      } catch (thrown) {
+        this.#fail(slot, job, thrown)
+      }
     }
   }
 

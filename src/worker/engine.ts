@@ -15,9 +15,13 @@ export interface Engine {
   step (items: readonly StepItem[]): Promise<readonly StepResult[]>
   /**
    * Forgets all but the first `keep` tokens of a slot, between steps only.
-   * @returns how many are really kept: some networks cannot go back, and keep none
+   * @returns how many are really kept: fewer, down to none, where the network cannot go back so far
    */
   rewind (slot: number, keep: number): Promise<number>
+  /** The network cannot go back to where it was, unless that was marked: it has a sliding window, or a state instead of a cache. */
+  readonly needsMarks: boolean
+  /** Remembers a slot as it is, so that `rewind` can come back to it, between steps only. The oldest marks of a slot are given up for new ones. */
+  mark (slot: number): Promise<void>
   /**
    * Gives slot `to` the `length` tokens that slot `from` holds, instead of its own, between steps only.
    * @returns how many it then has: none where this cannot be done

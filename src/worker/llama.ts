@@ -156,6 +156,10 @@ interface Lane {
   said: Token[]
 }
 
+/** Of a slot, in main memory. One takes what a sliding window or a recurrent state takes: 1 to some 100 MB. */
+const MOST_MARKS = 8
+const MARK_BYTES = 512 * 1024 * 1024
+
 export class LlamaEngine extends LlamaVocabulary implements Engine {
   readonly slots: number
   readonly batchTokens: number
@@ -179,8 +183,9 @@ export class LlamaEngine extends LlamaVocabulary implements Engine {
     this.batchTokens = context.batchSize
     this.embedder = new Embedder(context.model, { contextTokens, threads })
     this.ranker = new Ranker(context.model, { contextTokens, threads })
-    const lane = (): Lane => seededByPlace({ sequence: context.getSequence({ contextShift: NEVER_SHIFT }), answer: null, scored: null, said: [] })
-    this.#lanes = Array.from({ length: this.slots }, lane)
+    if (context.model.fileInsights.swaSize !== undefined) withWholeWindows(this.#native.context, context.model.fileInsights.swaSize)
+    const open = () => context.getSequence({ contextShift: NEVER_SHIFT, checkpoints: { max: MOST_MARKS, maxMemory: MARK_BYTES } })
+    this.#lanes = Array.from({ length: this.slots }, () => seededByPlace({ sequence: open(), answer: null, scored: null, said: [] }))
   }
 
   /** `CPU`, `cuda`, … */
@@ -266,6 +271,10 @@ export class LlamaEngine extends LlamaVocabulary implements Engine {
     return sequence.nextTokenIndex
   }
 
+  get needsMarks (): boolean { return this.#lanes[0]!.sequence.needsCheckpoints }
+
+  async mark (slot: number): Promise<void> { await this.#lanes[slot]!.sequence.takeCheckpoint() }
+
   async copy (from: number, to: number, length: number): Promise<number> {
     if (!this.canCopy || length === 0) return this.rewind(to, 0)
     const source = this.#lanes[from]!.sequence
@@ -295,6 +304,25 @@ function seededByPlace (lane: Lane): Lane {
     return config['temperature'] === 0 ? config : { ...config, seed: seedAt(Number(config['seed']), lane.said.length) }
   }
   return lane
+}
+
+/** Internal of node-llama-cpp 3.22.1. */
+interface Positions { getSequenceKvCacheMinPosition (sequence: number): number }
+
+/**
+ * The library goes back to any token that is still in the cache. But the first token after it sees a whole window of those
+ * before, of which some may be gone: answers would be wrong, if only a little. So it is told of the first token whose
+ * window is whole, and takes a checkpoint, or none, for what lies before.
+ */
+function withWholeWindows (context: object, window: number): void {
+  const first = (context as Positions).getSequenceKvCacheMinPosition.bind(context)
+  // That of the prototype cannot be assigned over.
+  Object.defineProperty(context, 'getSequenceKvCacheMinPosition', {
+    value (sequence: number) {
+      const position = first(sequence)
+      return position > 0 ? position + window - 1 : position
+    }
+  })
 }
 
 function nativeOf (context: LlamaContext): Native {

@@ -39,6 +39,16 @@ export function chooseSlot<S extends Cached> (free: readonly S[], prompt: readon
   return best
 }
 
+/**
+ * Where to mark the slot while a prompt is read, so that later ones can begin there: where it differs from the prompt
+ * before, since that is where those in between differ, too; and before its last token, for what goes on from it.
+ * @param keep tokens in common with what the slot held. @param kept of these, those that are still there
+ */
+export function marksFor (length: number, keep: number, kept: number): number[] {
+  const isShared = keep >= WORTHWHILE_TOKENS && keep < length - 1
+  return [...isShared ? [keep] : [], length - 1].filter(at => at > kept)
+}
+
 export function commonPrefix (a: readonly number[], b: readonly number[]): number {
   const most = Math.min(a.length, b.length)
   let length = 0

@@ -34,6 +34,8 @@ export interface Job {
   readonly arrival: number
   /** Tokens of the prompt that are in the slot. */
   read: number
+  /** Where the slot is to be marked on the way through the prompt, in their order. */
+  marks: readonly number[]
   cached: number
   generated: number
   /** How the next token is chosen: the work's, until tokens were put in that the model did not choose. */

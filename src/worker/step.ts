@@ -19,7 +19,7 @@ export class Pace {
     this.#promptTokens = Math.min(FIRST_PROMPT_TOKENS, batchTokens)
   }
 
-  /** Tokens of prompts that the next step may take, beside one of each of `answering` answers. */
+  /** Tokens of prompts that the next step may take, beside `answering` tokens of answers. */
   room (answering: number): number { return Math.min(this.#promptTokens, this.#batchTokens - answering) }
 
   /** A step of `tokens` took `ms`. */
@@ -32,7 +32,7 @@ export class Pace {
 }
 
 /**
- * The next token of every answer, and in the room that is left one prompt after the other: a prompt is read three
+ * The next token of every answer, or several where they were put in, and in the room that is left one prompt after the other: a prompt is read three
  * times as fast in one large piece as in many small ones. The oldest and the shortest take turns to be the first,
  * so that a short one does not wait for a long one, nor a long one for ever.
  * @param turn number of the step
@@ -41,7 +41,7 @@ export function planStep (slots: readonly Slot[], pace: Pace, turn: number): Ste
   const busy = slots.filter(({ job }) => job !== null && !isWaiting(job))
   const [reading, answering] = [busy.filter(isReading), busy.filter(slot => !isReading(slot))]
   const items: StepItem[] = answering.map(({ id, job }) => ({ slot: id, tokens: job!.next!, sampling: job!.sampling }))
-  let room = pace.room(items.length)
+  let room = pace.room(items.reduce((sum, { tokens }) => sum + tokens.length, 0))
   for (const slot of reading.toSorted(turn % 2 === 0 ? oldestFirst : shortestFirst)) {
     if (room <= 0) break
     const item = nextPiece(slot, room)
@@ -57,6 +57,7 @@ function shortestFirst (a: Slot, b: Slot): number { return unread(a) - unread(b)
 
 function nextPiece ({ id, job }: Slot, room: number): StepItem {
   const { call, sampling, work: { prompt } } = job!
-  const end = Math.min(call.isShared ? prompt.length : prompt.length - 1, job!.read + room)
+  const mark = job!.marks.find(at => at > job!.read) ?? Infinity
+  const end = Math.min(call.isShared ? prompt.length : prompt.length - 1, job!.read + room, mark)
   return { slot: id, tokens: prompt.slice(job!.read, end), sampling: end === prompt.length ? sampling : null }
 }

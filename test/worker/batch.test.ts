@@ -19,6 +19,9 @@ class FakeEngine implements Engine {
   /** Token to end an answer after this many. */
   answerTokens = Infinity
   canRewind = true
+  needsMarks = false
+  /** By slot: how many tokens it held. */
+  readonly marks: (readonly [slot: number, tokens: number])[] = []
   canCopy = true
   readonly copies: (readonly [from: number, to: number, length: number])[] = []
   failing: unknown = null
@@ -60,8 +63,15 @@ class FakeEngine implements Engine {
 
   async rewind (slot: number, keep: number): Promise<number> {
     await turn()
-    this.held[slot]!.length = this.canRewind ? Math.min(keep, this.held[slot]!.length) : 0
+    const reached = this.marks.filter(([marked, tokens]) => marked === slot && tokens <= keep).map(([, tokens]) => tokens)
+    const goesOn = keep >= this.held[slot]!.length
+    this.held[slot]!.length = goesOn ? this.held[slot]!.length : this.needsMarks ? Math.max(0, ...reached) : this.canRewind ? keep : 0
     return this.held[slot]!.length
+  }
+
+  async mark (slot: number): Promise<void> {
+    await turn()
+    this.marks.push([slot, this.held[slot]!.length])
   }
 
   async copy (from: number, to: number, length: number): Promise<number> {
@@ -406,4 +416,26 @@ test('each answer hears of its own end', async t => {
   const works = [2, 5].map(maxTokens => work({ maxTokens, end: ({ generatedTokens }) => { ends.push(`${generatedTokens}`) } }))
   await new Batch(engine).runAll(works, { signal: new AbortController().signal })
   t.strictSame(ends, ['2', '5'])
+})
+
+test('a network that cannot go back is marked where prompts part, and before the last token of each', async t => {
+  const engine = new FakeEngine(1)
+  engine.needsMarks = true
+  const batch = new Batch(engine)
+  const [system, other] = [prompt(100), prompt(100, 400)]
+  const ask = (from: readonly number[], end: number) => run(batch, { prompt: [...from, ...prompt(5, end)], maxTokens: 1 })
+  t.equal((await ask(system, 500)).cachedTokens, 0)
+  t.strictSame(engine.marks.map(([, tokens]) => tokens), [104], 'nobody knows yet what will be shared')
+  t.equal((await ask(system, 600)).cachedTokens, 0)
+  t.strictSame(engine.marks.map(([, tokens]) => tokens), [104, 100, 104])
+  t.equal((await ask(system, 700)).cachedTokens, 100)
+  t.equal((await ask(system, 700)).cachedTokens, 104, 'the same prompt again begins at its last token')
+  t.equal((await ask(other, 700)).cachedTokens, 0)
+})
+
+test('a network that can go back is never marked', async t => {
+  const engine = new FakeEngine(1)
+  const batch = new Batch(engine)
+  for (const end of [200, 300]) await run(batch, { prompt: [...prompt(100), ...prompt(5, end)] })
+  t.strictSame(engine.marks, [])
 })

@@ -8,7 +8,7 @@ function slotOf (id: number, { prompt, read = 0, next = null }: { prompt: number
   const jobs: Job[] = []
   const call: Call = { jobs, broken: new AbortController(), isShared: true }
   const work = { prompt: Array.from({ length: prompt }, (_, i) => i), isolation: '', sampling: GREEDY, maxTokens: 1, take: () => true }
-  jobs.push({ work, call, signal: call.broken.signal, done: Promise.withResolvers(), arrival: id, read, cached: 0, generated: 0, sampling: GREEDY, next: next === null ? null : [next] })
+  jobs.push({ work, call, signal: call.broken.signal, done: Promise.withResolvers(), arrival: id, read, marks: [], cached: 0, generated: 0, sampling: GREEDY, next: next === null ? null : [next] })
   return { id, tokens: [], isolation: '', usedAt: 0, job: jobs[0]! }
 }
 

@@ -25,8 +25,7 @@ const WORDS = ['hello', 'world', 'the', 'cat', 'dog', 'paris', 'france', 'capita
 export function writeBert (file: string, { ranks = false, template }: BertOptions = {}): void {
   const tokens = vocabulary()
   const draw = random(3)
-  const matrix = (name: string, ...shape: number[]): Tensor => ({ name, shape, data: noise(shape.reduce((a, b) => a * b), 0.1, draw) })
-  const flat = (name: string, size: number, value: number): Tensor => ({ name, shape: [size], data: new Float32Array(size).fill(value) })
+  const matrix = matrices(draw, 0.1)
   const norm = (name: string): Tensor[] => [flat(`${name}.weight`, WIDTH, 1), flat(`${name}.bias`, WIDTH, 0)]
   const linear = (name: string, from: number, to: number): Tensor[] => [matrix(`${name}.weight`, from, to), flat(`${name}.bias`, to, 0)]
   const layer = (_: unknown, at: number): Tensor[] => [
@@ -52,6 +51,80 @@ export function writeBert (file: string, { ranks = false, template }: BertOption
     ...Array.from({ length: LAYERS }, layer).flat(),
     ...ranks ? [...linear('cls', WIDTH, WIDTH), { ...matrix('cls.output.weight', WIDTH, 1), data: noise(WIDTH, 0.5, draw) }, flat('cls.output.bias', 1, 0)] : []
   ])
+}
+
+/** A sliding window of so many tokens. */
+export const WINDOW = 64
+const WRITER_CONTEXT = 4096
+
+/** A Gemma of 2 MB whose layers see a window of the last tokens, but for every sixth. */
+export function writeGemma (file: string): void {
+  const draw = random(9)
+  const [width, heads, headWidth, inner, layers] = [128, 4, 32, 256, 6]
+  const matrix = matrices(draw, 0.15)
+  const layer = (_: unknown, at: number): Tensor[] => {
+    const name = (part: string): string => `blk.${at}.${part}.weight`
+    return [
+      ...['attn_norm', 'post_attention_norm', 'ffn_norm', 'post_ffw_norm'].map(part => flat(name(part), width, 1)),
+      ...['attn_q_norm', 'attn_k_norm'].map(part => flat(name(part), headWidth, 1)),
+      matrix(name('attn_q'), width, heads * headWidth), matrix(name('attn_k'), width, headWidth), matrix(name('attn_v'), width, headWidth),
+      matrix(name('attn_output'), heads * headWidth, width),
+      matrix(name('ffn_gate'), width, inner), matrix(name('ffn_up'), width, inner), matrix(name('ffn_down'), inner, width)
+    ]
+  }
+  writeGguf(file, [
+    ...writer('gemma3', width, layers), whole('gemma3.feed_forward_length', inner), whole('gemma3.attention.head_count', heads),
+    whole('gemma3.attention.head_count_kv', 1), whole('gemma3.attention.key_length', headWidth), whole('gemma3.attention.value_length', headWidth),
+    whole('gemma3.attention.sliding_window', WINDOW), { key: 'gemma3.rope.freq_base', type: F32, value: 10_000 }
+  ], [matrix('token_embd.weight', width, PIECES.length), flat('output_norm.weight', width, 1), ...Array.from({ length: layers }, layer).flat()])
+}
+
+/** A Mamba of 0.5 MB: a state instead of a cache. */
+export function writeMamba (file: string): void {
+  const draw = random(5)
+  const [width, inner, state, rank, kernel, layers] = [64, 128, 8, 4, 4, 2]
+  const matrix = matrices(draw, 0.3)
+  const layer = (_: unknown, at: number): Tensor[] => {
+    const name = (part: string): string => `blk.${at}.${part}`
+    return [
+      flat(name('attn_norm.weight'), width, 1), matrix(name('ssm_in.weight'), width, 2 * inner),
+      matrix(name('ssm_conv1d.weight'), kernel, inner), flat(name('ssm_conv1d.bias'), inner, 0),
+      matrix(name('ssm_x.weight'), inner, rank + 2 * state), matrix(name('ssm_dt.weight'), rank, inner), flat(name('ssm_dt.bias'), inner, 0.1),
+      { ...flat(name('ssm_a'), state * inner, -0.05), shape: [state, inner] }, flat(name('ssm_d'), inner, 1), matrix(name('ssm_out.weight'), inner, width)
+    ]
+  }
+  writeGguf(file, [
+    ...writer('mamba', width, layers), whole('mamba.feed_forward_length', 0), whole('mamba.attention.head_count', 0), whole('mamba.ssm.conv_kernel', kernel),
+    whole('mamba.ssm.inner_size', inner), whole('mamba.ssm.state_size', state), whole('mamba.ssm.time_step_rank', rank)
+  ], [
+    matrix('token_embd.weight', width, PIECES.length), flat('output_norm.weight', width, 1), matrix('output.weight', width, PIECES.length),
+    ...Array.from({ length: layers }, layer).flat()
+  ])
+}
+
+/** Bytes, behind the control tokens. */
+const PIECES = ['<unk>', '<s>', '</s>', ...Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)]
+
+/** What models that write have in common. */
+function writer (architecture: string, width: number, layers: number): Entry[] {
+  return [
+    text('general.architecture', architecture), text('general.name', `tiny-${architecture}`), text('general.license', 'mit'), whole('general.file_type', 0),
+    whole(`${architecture}.context_length`, WRITER_CONTEXT), whole(`${architecture}.embedding_length`, width), whole(`${architecture}.block_count`, layers),
+    { key: `${architecture}.attention.layer_norm_rms_epsilon`, type: F32, value: 1e-5 },
+    text('tokenizer.ggml.model', 'llama'), { key: 'tokenizer.ggml.tokens', type: ARRAY, of: STRING, value: PIECES },
+    { key: 'tokenizer.ggml.scores', type: ARRAY, of: F32, value: PIECES.map(() => 0) },
+    { key: 'tokenizer.ggml.token_type', type: ARRAY, of: I32, value: PIECES.map((_, id) => id === 0 ? 2 : id < 3 ? 3 : 6) },
+    whole('tokenizer.ggml.unknown_token_id', 0), whole('tokenizer.ggml.bos_token_id', 1), whole('tokenizer.ggml.eos_token_id', 2),
+    text('tokenizer.chat_template', '{% for message in messages %}{{ message.content }}\n{% endfor %}')
+  ]
+}
+
+function matrices (draw: () => number, deviation: number): (name: string, ...shape: number[]) => Tensor {
+  return (name, ...shape) => ({ name, shape, data: noise(shape.reduce((a, b) => a * b), deviation, draw) })
+}
+
+function flat (name: string, size: number, value: number): Tensor {
+  return { name, shape: [size], data: new Float32Array(size).fill(value) }
 }
 
 function vocabulary (): string[] {
