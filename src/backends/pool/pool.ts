@@ -270,7 +270,7 @@ class LocalPool implements Pool {
 
   #serve (call: Call, admission: Admission, question: Question, way: Pick<Want, 'keepAliveMs' | 'isBatch'>): Promise<Answer> {
     const { callId, isolation } = question
-    return serve(call, question, wish => admission.take({ callId, isolation, keepAliveMs, ...wish }))
+    return serve(call, question, wish => admission.take({ callId, isolation, ...way, ...wish }))
   }
 
   #left (call: Call): void {
