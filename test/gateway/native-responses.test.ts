@@ -98,6 +98,7 @@ test('state, the background and the operator\'s own parameters are refused there
     [{ background: true }, 'background'], [{ conversation: 'conv_1' }, 'conversation'], [{ prompt: { id: 'p' } }, 'prompt'], [{ base_url: 'http://x' }, 'base_url'],
     [{ input: [{ role: 'user', content: [{ type: 'input_image', file_id: 'f' }] }] }, 'input[0].content[0].file_id'], [{ temperature: 9 }, 'temperature'],
     [{ input: [{ role: 'user', content: [{ type: 'input_file', file_url: 'http://x' }] }] }, 'input[0].content[0].file_url'],
+    [{ input: [{ type: 'computer_call_output', call_id: 'c', output: { type: 'computer_screenshot', image_url: 'http://10.0.0.1/x' } }] }, 'input[0].output.image_url'],
     [{ previous_response_id: 'resp_x' }, 'previous_response_id'], [{ input: [{ type: 'item_reference', id: 'msg_x' }] }, 'input[0].id']
   ] as [Members, string][]) {
     const { status, text } = await post({ input: 'x', ...body })

@@ -1,7 +1,7 @@
 /** What the input of a Responses request may hold. Source: OpenAI API reference, "Create a model response", read 2026-11-22. */
 import { all, isObject, list, missing, oneOf, shape, stringOr, text, variant, within, wrongType } from '../check.ts'
 import type { Check, Fault, Members } from '../check.ts'
-import { imageData, noAddress } from '../conversation.ts'
+import { imageUrl, noAddress } from '../conversation.ts'
 
 export const MOST_ITEMS = 10_000
 
@@ -19,7 +19,7 @@ const uploaded: Check = () => notServed('uploaded files are not served; send the
 const anyText = text()
 const inputText = shape({ text: anyText }, 'text')
 const inputImage = all(
-  shape({ image_url: imageData, file_id: uploaded, detail: oneOf('auto', 'low', 'high', 'original') }),
+  shape({ image_url: imageUrl, file_id: uploaded, detail: oneOf('auto', 'low', 'high', 'original') }),
   value => (value as Members)['image_url'] === undefined ? missing('image_url') : null
 )
 const inputFile = all(
@@ -84,9 +84,21 @@ function item (value: unknown): Fault | null {
 
 export const input: Check = stringOr(list(item, { of: 'objects', least: 0, most: MOST_ITEMS }), 'objects')
 
-/** Items that a backend reads which speaks the dialect: those known here as above, of the others the type alone. */
+const FETCHED: Readonly<Record<string, Check>> = { image_url: imageUrl, file_id: uploaded, file_url: () => notServed('no backend is told addresses to fetch; send file_data.') }
+
+/** What a backend would fetch, or take from the operator's account, wherever it stands. */
+const unfetched: Check = value => {
+  if (typeof value !== 'object' || value === null) return null
+  for (const [name, member] of Object.entries(value)) {
+    const fault = typeof member === 'string' ? FETCHED[name]?.(member) ?? null : unfetched(member)
+    if (fault !== null) return within(Array.isArray(value) ? Number(name) : name, fault)
+  }
+  return null
+}
+
+/** Items that a backend reads which speaks the dialect: those known here as above, of the others little more than the type. */
 function nativeItem (value: unknown): Fault | null {
-  return isObject(value) && typeof value['type'] === 'string' && NOT_SERVED.has(value['type']) ? null : item(value)
+  return isObject(value) && typeof value['type'] === 'string' && NOT_SERVED.has(value['type']) ? unfetched(value) : item(value)
 }
 
 export const nativeInput: Check = stringOr(list(nativeItem, { of: 'objects', least: 0, most: MOST_ITEMS }), 'objects')
