@@ -180,6 +180,7 @@ function line (level: string, record: CallRecord): string {
     `,"key":${quoted(record.keyId)},"model":${quoted(record.model)},"target":${quoted(attempts.at(-1)?.target ?? null)}` +
     `,"class":${quoted(record.dataClass)},"outcome":${quoted(record.outcome)},"status":${record.status},"error":${quoted(record.errorCode)}` +
     `,"attempts":${attempts.length},"tried":[${tried.join()}],"input_tokens":${usage?.input ?? null},"output_tokens":${usage?.output ?? null}` +
+    (record.audioSeconds === undefined ? '' : `,"audio_seconds":${record.audioSeconds}`) +
     `,"first_token_ms":${rounded(record.firstTokenMs)},"duration_ms":${rounded(record.durationMs)},"msg":"call"}\n`
 }
 

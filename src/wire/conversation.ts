@@ -20,7 +20,7 @@ function isAddress (value: string): boolean {
   return value.includes(':') && !/^data:/i.test(value)
 }
 
-export function imageData (value: unknown): Fault | null {
+export function imageUrl (value: unknown): Fault | null {
   if (typeof value !== 'string') return wrongType('a string', value)
   if (IMAGE_DATA.test(value.slice(0, DATA_URL_HEAD))) return null
   return isAddress(value) ? addressed('the image') : outOfRange('unsupported URL', IMAGE_RULE)
@@ -29,9 +29,9 @@ export function imageData (value: unknown): Fault | null {
 const MOST_ADDRESS = 2048
 
 /** An address over TLS may pass here: the life of a call fetches it, or refuses it (pipeline/images.ts). No backend is ever told of one. */
-export function imageUrl (value: unknown): Fault | null {
+export function imageOrAddress (value: unknown): Fault | null {
   const isSecure = typeof value === 'string' && value.length <= MOST_ADDRESS && /^https:\/\/[^@\s]+$/.test(value) && URL.canParse(value)
-  return isSecure ? null : imageData(value)
+  return isSecure ? null : imageUrl(value)
 }
 
 const anyText = text()
@@ -51,7 +51,7 @@ const file = all(shape({ ...LINKS, file_data: noAddress('the file'), file_id: no
 const PART = {
   text: shape({ ...LINKS, text: anyText }, 'text'),
   refusal: shape({ refusal: anyText }, 'refusal'),
-  image_url: shape({ ...LINKS, image_url: shape({ url: imageUrl, detail: oneOf('auto', 'low', 'high', 'original') }, 'url') }, 'image_url'),
+  image_url: shape({ ...LINKS, image_url: shape({ url: imageOrAddress, detail: oneOf('auto', 'low', 'high', 'original') }, 'url') }, 'image_url'),
   input_audio: shape({ ...LINKS, input_audio: audio }, 'input_audio'),
   file: shape({ ...LINKS, file }, 'file')
 }

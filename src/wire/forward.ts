@@ -4,7 +4,7 @@
  */
 import { all, boolean, decimal, integer, invalidValue, isObject, line, list, oneOf, shape, stringOr, text, toError, variant, within } from './check.ts'
 import type { Check, Fault, Members } from './check.ts'
-import { imageData } from './conversation.ts'
+import { imageUrl } from './conversation.ts'
 import { OPERATORS_OWN } from './parameters.ts'
 import type { Upload } from './upload.ts'
 
@@ -80,7 +80,7 @@ function described (members: Record<string, Check>, ...required: string[]): Chec
 }
 
 const user = line({ most: 512 })
-const moderated = variant('type', { text: shape({ text: anyText }, 'text'), image_url: shape({ image_url: shape({ url: imageData }, 'url') }, 'image_url') })
+const moderated = variant('type', { text: shape({ text: anyText }, 'text'), image_url: shape({ image_url: shape({ url: imageUrl }, 'url') }, 'image_url') })
 const moderatedList: Check = value => {
   const isTexts = Array.isArray(value) && typeof value[0] === 'string'
   return list(isTexts ? text() : moderated, { of: isTexts ? 'strings' : 'objects', most: 2048 })(value)

@@ -1,4 +1,5 @@
 /** Audio, images and moderations through a whole gateway: the real SDK, and a provider that keeps every byte. */
+import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { readdirSync } from 'node:fs'
@@ -13,10 +14,12 @@ backends:
   - { name: chats, kind: anthropic, baseUrl: 'http://127.0.0.1:1', locality: local }
   - { name: one, kind: openai, baseUrl: '${one}', locality: cloud }
   - { name: two, kind: openai, baseUrl: '${two}', locality: cloud }
+  - { name: gone, kind: openai, baseUrl: 'http://127.0.0.1:2/v1', locality: cloud }
 models:
   - { name: media, targets: [{ backend: one, model: theirs }] }
   - { name: both, targets: [{ backend: one, model: theirs }, { backend: two, model: others }] }
   - { name: mixed, targets: [{ backend: chats, model: pilot }, { backend: one, model: theirs }] }
+  - { name: moved, targets: [{ backend: gone, model: theirs }, { backend: two, model: others }] }
   - { name: pilot, targets: [{ backend: chats, model: pilot }] }
   - { name: omni-moderation-latest, targets: [{ backend: one, model: judge }] }
 tenants:
@@ -115,6 +118,49 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
     }
     t.match(await post(running, key, '/v1/audio/transcriptions', once()), { status: 502 })
     t.match(await record(), { outcome: 'upstream_error', attempts: [{ error: 'backend_failed' }] })
+    async function * unsent () {
+      yield form('model', 'moved') + fileHead('file')
+      yield SOUND
+      yield '\r\n--X--\r\n'
+    }
+    t.match(await post(running, key, '/v1/audio/transcriptions', unsent()), { status: 200, body: { text: 'from two' } }, 'nothing of it was taken')
+    t.match(await record(), { outcome: 'ok', attempts: [{ error: 'backend_unreachable' }, { error: null }] })
+  })
+
+  await t.test('a caller that leaves while its file comes leaves nothing behind', async t => {
+    const key = await running.key('open')
+    for (const head of [form('model', 'media') + fileHead('file'), fileHead('file')]) {
+      const before = one.heard.length
+      const leaving = new AbortController()
+      async function * half () {
+        yield head
+        yield SOUND
+        await wait(100)
+        leaving.abort()
+        await wait(5000, undefined, { ref: false })
+      }
+      await t.rejects(post(running, key, '/v1/audio/transcriptions', half(), {}, leaving.signal))
+      t.match(await record(), { outcome: 'cancelled', error: 'client_closed', status: 499 })
+      t.notOk(one.heard.slice(before).some(({ isWhole }) => isWhole))
+    }
+    t.ok(await eventually(() => one.heard.every(({ isOver }) => isOver)), 'the provider is let go')
+  })
+
+  await t.test('sound is taken no faster than its caller reads', async t => {
+    let sent = 0
+    one.answer = async response => {
+      response.writeHead(200, { 'content-type': 'audio/wav' })
+      for (; sent < 100_000_000 && !response.destroyed; sent += 1_000_000) {
+        if (!response.write(Buffer.alloc(1_000_000))) await Promise.race([once(response, 'drain'), once(response, 'close')])
+      }
+    }
+    const leaving = new AbortController()
+    const answer = await open.audio.speech.create({ model: 'media', input: 'Hello', voice: 'alloy' }, { signal: leaving.signal })
+    t.equal(answer.status, 200)
+    await wait(400)
+    t.ok(sent < 50_000_000, `${sent} bytes were taken, though nobody reads`)
+    leaving.abort()
+    t.match(await record(), { outcome: 'cancelled' })
   })
 
   await t.test('sound comes back as it is, while it is made', async t => {
@@ -257,9 +303,9 @@ const form = (name: string, value: string) => `--X\r\nContent-Disposition: form-
 const fileHead = (name: string) => `--X\r\nContent-Disposition: form-data; name="${name}"; filename="a.mp3"\r\nContent-Type: audio/mpeg\r\n\r\n`
 
 /** A form as it is written. */
-async function post ({ url }: Running, key: string, path: string, body: AsyncIterable<string | Buffer>, more: Record<string, string> = {}) {
+async function post ({ url }: Running, key: string, path: string, body: AsyncIterable<string | Buffer>, more: Record<string, string> = {}, signal: AbortSignal | null = null) {
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'multipart/form-data; boundary=X', ...more }
   const stream = Readable.toWeb(Readable.from(body, { objectMode: false })) as ReadableStream
-  const answer = await fetch(url + path, { method: 'POST', headers, body: stream, duplex: 'half' } as RequestInit)
+  const answer = await fetch(url + path, { method: 'POST', headers, body: stream, duplex: 'half', signal } as RequestInit)
   return { status: answer.status, body: await answer.json() as Record<string, unknown> }
 }

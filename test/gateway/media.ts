@@ -9,6 +9,8 @@ export interface Heard {
   /** Grows while the body comes. */
   bytes: Buffer
   isWhole: boolean
+  /** The request or its connection has ended. */
+  isOver: boolean
 }
 
 export type Script = (response: ServerResponse, heard: Heard) => void | Promise<void>
@@ -26,10 +28,11 @@ export interface MediaProvider {
 export async function startMediaProvider (t: Test): Promise<MediaProvider> {
   const provider: MediaProvider = { url: '', heard: [], connections: 0, answer: json({}), early: () => false }
   const server = createServer((request, response) => {
-    const heard: Heard = { path: request.url ?? '', headers: request.headers, bytes: Buffer.alloc(0), isWhole: false }
+    const heard: Heard = { path: request.url ?? '', headers: request.headers, bytes: Buffer.alloc(0), isWhole: false, isOver: false }
     provider.heard.push(heard)
     response.on('error', () => {})
     request.on('error', () => {})
+    request.on('close', () => { heard.isOver = true })
     if (provider.early(response)) { request.resume(); return }
     request.on('data', (piece: Buffer) => { heard.bytes = Buffer.concat([heard.bytes, piece]) })
     request.on('end', () => {

@@ -1,5 +1,5 @@
 /** What stands in the content of a message, and what of it has no equivalent here. Part of the check of a Messages request. */
-import { imageUrl } from '../conversation.ts'
+import { imageOrAddress } from '../conversation.ts'
 import { boolean, invalidValue, list, object, oneOf, shape, stringOr, text, variant, type Check, type Members } from '../check.ts'
 
 const anyText = text()
@@ -22,7 +22,7 @@ const base64: Check = value => {
 
 const imageSource = variant('type', {
   base64: shape({ media_type: oneOf('image/jpeg', 'image/png', 'image/gif', 'image/webp'), data: base64 }, 'media_type', 'data'),
-  url: shape({ url: imageUrl }, 'url'),
+  url: shape({ url: imageOrAddress }, 'url'),
   file: stored
 })
 
