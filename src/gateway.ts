@@ -155,6 +155,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     onStart: metrics.callStarted,
     maxLineBytes: config.server.bodyLimitBytes,
     retentionHours: config.files.retentionHours,
+    onStatus: facts => log.logger.info(facts, 'batch'),
     onError: error => log.logger.error({ err: error }, 'a step of a batch failed and is tried again')
   })
   opened.own({ close: () => runner.close(AbortSignal.abort()) })
@@ -214,7 +215,8 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
 /** Loaded while the workers start: on a small machine this takes as long as their models. */
 async function listeners () {
   const [
-    { createServer }, { callRoutes }, { plainRoutes }, { forwardRoutes }, { responseRoutes }, { fileRoutes }, { batchRoutes }, { modelsRoute }, { createAdminServer }
+    { createServer }, { callRoutes }, { plainRoutes }, { forwardRoutes }, { responseRoutes }, { fileRoutes }, { batchRoutes },
+    { modelsRoute }, { createAdminServer }
   ] = await Promise.all([
     import('./http/server.ts'), import('./http/calls.ts'), import('./http/plain.ts'), import('./http/forward.ts'), import('./http/responses.ts'),
     import('./http/files.ts'), import('./http/batches.ts'), import('./http/models.ts'), import('./admin/server.ts')

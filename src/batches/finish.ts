@@ -3,7 +3,15 @@ import type { Draft, Files } from '../files/files.ts'
 import type { BatchRow, BatchStore, FileRow } from '../store/store.ts'
 import { unanswered } from './line.ts'
 
-export interface FinishParts { readonly store: BatchStore, readonly files: Pick<Files, 'draft'>, readonly owner: string }
+export interface FinishParts {
+  readonly store: BatchStore
+  readonly files: Pick<Files, 'draft'>
+  readonly owner: string
+  readonly onStatus: OnStatus
+}
+
+/** Told of a batch that has begun or ended. */
+export interface OnStatus { (facts: { readonly batch: string, readonly tenant: string, readonly status: string }): void }
 
 const LINES_AT_ONCE = 200
 const CLEARED_AT_ONCE = 500
@@ -14,12 +22,13 @@ const CLEARED_AT_ONCE = 500
  * @throws what `signal` was aborted with
  */
 export async function finish (parts: FinishParts, batch: BatchRow, signal: AbortSignal): Promise<void> {
-  const { store, owner } = parts
+  const { store, owner, onStatus } = parts
   await using output = new Sheet(parts.files)
   await using errors = new Sheet(parts.files)
   let left = 0
   const missing = batch.status === 'cancelling' ? 'cancelled' : 'expired'
-  for (let after = 0; ;) {
+  // Cancelled before it began, it has no requests yet.
+  for (let after = batch.inProgressAt === null ? Infinity : 0; ;) {
     signal.throwIfAborted()
     const lines = await store.lines(batch.id, after, LINES_AT_ONCE)
     if (lines.length === 0) break
@@ -33,6 +42,7 @@ export async function finish (parts: FinishParts, batch: BatchRow, signal: Abort
   if (!await store.finish(batch.id, owner, new Date(), end)) return
   output.belongsToBatch()
   errors.belongsToBatch()
+  onStatus({ batch: batch.id, tenant: batch.tenant, status })
   await clear(store, batch.id)
 }
 

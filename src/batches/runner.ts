@@ -1,5 +1,6 @@
 /** Works off the batches of all tenants: checks what is new, answers line by line, writes the files of what is done. */
 import { randomUUID } from 'node:crypto'
+import type { Readable } from 'node:stream'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
@@ -7,11 +8,11 @@ import type { Files } from '../files/files.ts'
 import type { Services } from '../pipeline/serve.ts'
 import { routeOf } from '../pipeline/targets.ts'
 import type { BatchRow, BatchStore, Lease, LineRow } from '../store/store.ts'
-import { clear, finish } from './finish.ts'
+import { clear, finish, type OnStatus } from './finish.ts'
 import { mostLines } from './headroom.ts'
 import { answerLine, type LineParts } from './line.ts'
 import { Rests } from './rests.ts'
-import { validate } from './validate.ts'
+import { validate, type Validated } from './validate.ts'
 
 export interface RunnerParts extends Omit<LineParts, 'files' | 'tries'> {
   readonly config: Config['batches']
@@ -21,6 +22,7 @@ export interface RunnerParts extends Omit<LineParts, 'files' | 'tries'> {
   readonly maxLineBytes: number
   /** Ended batches are forgotten after it. */
   readonly retentionHours: number
+  readonly onStatus: OnStatus
   /** Told of what goes wrong here and is tried again. */
   readonly onError: (error: unknown) => void
 }
@@ -49,6 +51,9 @@ export class BatchRunner {
   readonly #loop: Promise<void>
   #job: { readonly batch: BatchRow, readonly done: Promise<void> } | null = null
   #lookedMs = -Infinity
+  /** As of `#listedMs`. */
+  #batches: readonly BatchRow[] = []
+  #listedMs = -Infinity
   #lastTenant = ''
   #wakeUp: () => void = () => {}
   /** Since the last look at what is to be done. */
@@ -66,7 +71,7 @@ export class BatchRunner {
 
   /** There is something new to do. */
   wake (): void {
-    this.#lookedMs = -Infinity
+    this.#lookedMs = this.#listedMs = -Infinity
     this.#notice()
   }
 
@@ -121,7 +126,7 @@ export class BatchRunner {
     const { store, files } = this.#parts
     try {
       if (batch.status === 'validating') await this.#validate(batch)
-      else await finish({ store, files, owner: this.#owner }, batch, this.#life.signal)
+      else await finish({ store, files, owner: this.#owner, onStatus: this.#parts.onStatus }, batch, this.#life.signal)
     } catch (error) {
       // Not at once again: it would most likely fail again.
       if (!this.#life.signal.aborted) await this.#pause(AFTER_ERROR_MS)
@@ -131,13 +136,13 @@ export class BatchRunner {
   }
 
   async #validate (batch: BatchRow): Promise<void> {
-    const { store, files, config, maxLineBytes, tenants } = this.#parts
+    const { store, config, maxLineBytes, tenants, onStatus } = this.#parts
     const { signal } = this.#life
     const tenant = tenants.byName(batch.tenant)
     // What a gateway that was killed has left of it.
     await clear(store, batch.id)
-    const input = await files.find(batch.tenant, batch.inputFileId, 'input_file_id')
-    const checked = await validate(await files.content(input), {
+    const input = await this.#open(batch)
+    const checked = input === null ? GONE : await validate(input, {
       endpoint: batch.endpoint,
       maxLines: config.maxLines,
       maxLineBytes,
@@ -147,7 +152,9 @@ export class BatchRunner {
       }
     }, signal)
     if (checked.kind === 'bad') {
-      await store.fail(batch.id, this.#owner, new Date(), JSON.stringify(checked.complaints))
+      const isEnded = await store.fail(batch.id, this.#owner, new Date(), JSON.stringify(checked.complaints))
+      if (isEnded) onStatus({ batch: batch.id, tenant: batch.tenant, status: 'failed' })
+      else await store.releaseBatch(batch.id, this.#owner)
       return
     }
     for (let at = 0; at < checked.lines.length; at += LINES_AT_ONCE) {
@@ -155,15 +162,32 @@ export class BatchRunner {
       if (!await store.addLines(batch.id, this.#owner, checked.lines.slice(at, at + LINES_AT_ONCE))) return
       await turn()
     }
-    // Cancelled meanwhile: it is to be finished, by whoever comes.
     const { lines: { length: total }, model } = checked
-    if (!await store.begin(batch.id, this.#owner, new Date(), { total, model })) await store.releaseBatch(batch.id, this.#owner)
+    const isBegun = await store.begin(batch.id, this.#owner, new Date(), { total, model })
+    if (isBegun) onStatus({ batch: batch.id, tenant: batch.tenant, status: 'in_progress' })
+    // Cancelled meanwhile: it is to be finished, by whoever comes.
+    else await store.releaseBatch(batch.id, this.#owner)
+  }
+
+  /** Null when the input is not there any more: asking again would not bring it back. */
+  async #open (batch: BatchRow): Promise<Readable | null> {
+    const { files, onError } = this.#parts
+    try {
+      return await files.content(await files.find(batch.tenant, batch.inputFileId, 'input_file_id'))
+    } catch (error) {
+      onError(error)
+      return null
+    }
   }
 
   /** Tenants take turns; the oldest batch of each goes first. */
   async #nextLine (): Promise<{ batch: BatchRow, line: LineRow } | null> {
     const { store } = this.#parts
-    for (const batch of inTurn(await store.running(new Date(), MOST_RUNNING), this.#lastTenant)) {
+    if (performance.now() - this.#listedMs >= LOOK_MS) {
+      this.#listedMs = performance.now()
+      this.#batches = await store.running(new Date(), MOST_RUNNING)
+    }
+    for (const batch of inTurn(this.#batches, this.#lastTenant)) {
       if (this.#rests.has(tenantKey(batch)) || this.#isAtWork(batch.tenant)) continue
       const exceptModels = this.#rests.namesWith(modelKey(batch, ''))
       const [line] = await store.leaseLines(batch.id, this.#lease(), { most: 1, exceptModels })
@@ -241,6 +265,8 @@ export class BatchRunner {
     return promise.finally(() => { clearTimeout(timer) })
   }
 }
+
+const GONE: Validated = { kind: 'bad', complaints: [{ code: 'file_not_found', message: 'The input file is not kept any more.', param: 'input_file_id', line: null }] }
 
 const tenantKey = ({ tenant }: BatchRow) => `tenant ${tenant}`
 const modelKey = ({ id }: BatchRow, model: string) => `model ${id} ${model}`

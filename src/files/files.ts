@@ -1,7 +1,7 @@
 /** Files that tenants keep: their bytes in a folder, what is known of them in the store. */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import { open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { open, opendir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { GatewayError } from '../errors.ts'
@@ -40,27 +40,29 @@ export interface Draft {
 }
 
 const SWEEP_MS = 60_000
-/** Deleted in one go; what is left waits for the next. */
-const MOST_SWEPT = 1000
+/** Deleted, or looked at, in one go. */
+const SWEPT_AT_ONCE = 1000
 /** Bytes that no row knows, untouched for so long: whoever wrote them was killed. */
 const FORGOTTEN_MS = 3_600_000
 const UNFINISHED = '.part'
 
 export class Files {
   readonly #parts: FilesParts
-  readonly #timer: NodeJS.Timeout
+  readonly #timers: readonly NodeJS.Timeout[]
   /** Bytes of uploads that have no row yet, by tenant. */
   readonly #arriving = new Map<string, number>()
 
   constructor (parts: FilesParts) {
     this.#parts = parts
     mkdirSync(parts.folder, { recursive: true, mode: 0o700 })
-    const sweep = () => { this.sweep().catch(parts.onError) }
-    this.#timer = setInterval(sweep, SWEEP_MS).unref()
-    sweep()
+    const often = (work: () => Promise<void>, ms: number) => {
+      work().catch(parts.onError)
+      return setInterval(() => { work().catch(parts.onError) }, ms).unref()
+    }
+    this.#timers = [often(() => this.sweep(), SWEEP_MS), often(() => this.sweepForgotten(), FORGOTTEN_MS)]
   }
 
-  close (): void { clearInterval(this.#timer) }
+  close (): void { for (const timer of this.#timers) clearInterval(timer) }
 
   get retentionHours (): number { return this.#parts.retentionHours }
 
@@ -127,10 +129,23 @@ export class Files {
     return bytes
   }
 
-  /** Deletes what has expired, and what nobody knows any more. */
+  /** Deletes what has expired. */
   async sweep (now = new Date()): Promise<void> {
-    for (const id of await this.#parts.store.sweep(now, MOST_SWEPT)) await rm(this.#pathOf(id), { force: true })
-    const names = (await readdir(this.#parts.folder)).slice(0, MOST_SWEPT)
+    for (const id of await this.#parts.store.sweep(now, SWEPT_AT_ONCE)) await rm(this.#pathOf(id), { force: true })
+  }
+
+  /** Deletes what a gateway has left that was killed before the row was there, or after it was gone. */
+  async sweepForgotten (now = new Date()): Promise<void> {
+    let names: string[] = []
+    for await (const { name } of await opendir(this.#parts.folder)) {
+      if (names.push(name) < SWEPT_AT_ONCE) continue
+      await this.#deleteForgotten(names, now)
+      names = []
+    }
+    await this.#deleteForgotten(names, now)
+  }
+
+  async #deleteForgotten (names: readonly string[], now: Date): Promise<void> {
     const known = await this.#parts.store.known(names)
     for (const name of names.filter(each => !known.has(each))) {
       const path = join(this.#parts.folder, name)
