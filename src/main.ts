@@ -42,6 +42,8 @@ program.command('worker')
   .option('--threads <number>', 'CPU threads', count, 1)
   .addOption(new Option('--gpu <kind>', 'what computes').choices(['auto', 'cuda', 'vulkan', 'metal', 'false']).default('auto'))
   .option('--sha256 <hex>', 'digest the file must have')
+  .option('--chat-template <file>', 'instead of the one it brings: chatml, or a file of Jinja')
+  .option('--thinking-tokens <efforts>', 'most tokens of thought, as low=2048,default=8192')
   .action(async options => { process.exit(await (await import('./cli/worker.ts')).worker(options)) })
 
 program.command('check')

@@ -5,7 +5,7 @@ import { nearest } from './nearest.ts'
 import { listed, type Finding, type Path } from './problems.ts'
 import { PROVIDERS } from './providers.ts'
 import { checkReach, rank } from './reach.ts'
-import { DATA_CLASSES, LOCALITIES, type AnthropicBackendConfig, type Config, type ModelConfig, type OpenAIBackendConfig, type PoolConfig, type TargetConfig } from './schema.ts'
+import { DATA_CLASSES, LOCALITIES, NAMED_TEMPLATE, type AnthropicBackendConfig, type Config, type ModelConfig, type OpenAIBackendConfig, type PoolConfig, type TargetConfig } from './schema.ts'
 
 /** Everything that does not fit, errors and warnings, in no particular order of weight. */
 export function check (config: Config): Finding[] {
@@ -181,8 +181,12 @@ export function checkFiles (config: Config): Finding[] {
 
 function checkModelFiles (config: Config): Finding[] {
   return config.backends.flatMap((backend, index) => backend.kind !== 'pool' ? [] : backend.models.flatMap((model, at) => {
-    const fault = faultOfFile(model.path)
-    return fault === null ? [] : [error(['backends', index, 'models', at, 'path'], `${model.path} ${fault}`)]
+    const { path, chatTemplate } = model
+    const files = { path, ...chatTemplate !== undefined && chatTemplate !== NAMED_TEMPLATE && { chatTemplate } }
+    return Object.entries(files).flatMap(([name, file]) => {
+      const fault = faultOfFile(file)
+      return fault === null ? [] : [error(['backends', index, 'models', at, name], `${file} ${fault}`)]
+    })
   }))
 }
 

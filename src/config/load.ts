@@ -6,7 +6,7 @@ import { conform } from './conform.ts'
 import { applyEnvironment } from './environment.ts'
 import { isPulled } from './pulled.ts'
 import { ConfigError, formatPath, type Finding, type Problem } from './problems.ts'
-import { Config, type Secret } from './schema.ts'
+import { Config, NAMED_TEMPLATE, type LocalModelConfig, type Secret } from './schema.ts'
 import { readSource } from './source.ts'
 
 export interface LoadedConfig {
@@ -77,9 +77,18 @@ function withAbsolutePaths (config: Config, folder: string): Config {
       return scorer === undefined ? model : { ...model, complexity: { ...model.complexity!, scorer: resolve(folder, scorer) } }
     }),
     backends: config.backends.map(backend => {
-      if (backend.kind === 'pool') return { ...backend, models: backend.models.map(model => isPulled(model.path) ? model : { ...model, path: resolve(folder, model.path) }) }
+      if (backend.kind === 'pool') return { ...backend, models: backend.models.map(model => withAbsoluteFiles(model, folder)) }
       return backend.apiKey === undefined ? backend : { ...backend, apiKey: secret(backend.apiKey) }
     })
+  }
+}
+
+function withAbsoluteFiles (model: LocalModelConfig, folder: string): LocalModelConfig {
+  const { path, chatTemplate } = model
+  return {
+    ...model,
+    path: isPulled(path) ? path : resolve(folder, path),
+    ...chatTemplate !== undefined && chatTemplate !== NAMED_TEMPLATE && { chatTemplate: resolve(folder, chatTemplate) }
   }
 }
 

@@ -33,6 +33,11 @@ const SecretAt = (description: string) => Type.Union([
 export const Secret = SecretAt('Where a secret is found.')
 export type Secret = Static<typeof Secret>
 
+/** A `chatTemplate` that is no file. */
+export const NAMED_TEMPLATE = 'chatml'
+
+const ThoughtTokens = (description: string) => Type.Optional(Type.Integer({ minimum: 0, maximum: 1_048_576, description }))
+
 export const LocalModelConfig = Type.Object({
   name: Name('Name of the model inside its backend.'),
   path: Type.String({ minLength: 1, description: 'GGUF file, relative to the configuration file; or `model:NAME`, a model that `torchgate models pull` has brought.' }),
@@ -44,6 +49,16 @@ export const LocalModelConfig = Type.Object({
   slots: Type.Integer({ minimum: 1, maximum: 256, default: 4, description: 'Calls one worker answers at once. Each costs `contextTokens` of KV cache.' }),
   contextTokens: Type.Integer({ minimum: 256, maximum: 1_048_576, default: 4096, description: 'Longest prompt plus answer, in tokens. Never more than the model was trained for.' }),
   batchTokens: Type.Integer({ minimum: 32, maximum: 16_384, default: 512, description: 'Tokens computed in one step, shared by all slots.' }),
+  chatTemplate: Type.Optional(Type.String({ minLength: 1, description: 'For a model that brings no chat template, or one that does not work: `chatml`, or a file of Jinja, relative to the configuration file.' })),
+  thinkingTokens: Type.Optional(Type.Object({
+    default: ThoughtTokens('Where a call names no effort. Left out: no limit.'),
+    minimal: ThoughtTokens('1024 if left out.'),
+    low: ThoughtTokens('2048 if left out.'),
+    medium: ThoughtTokens('8192 if left out.'),
+    high: ThoughtTokens('16384 if left out.'),
+    xhigh: ThoughtTokens('32768 if left out.'),
+    max: ThoughtTokens('32768 if left out.')
+  }, { additionalProperties: false, description: 'Most tokens of thought by `reasoning_effort`; 0 for none. The thought is then ended, and the answer follows. A budget of the request goes before.' })),
   threads: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: 'CPU threads of one worker. More than there are free cores is much slower, not faster.' }),
   gpu: Type.Union([Type.Literal('auto'), Type.Literal('cuda'), Type.Literal('vulkan'), Type.Literal('metal'), Type.Literal(false)], { default: 'auto', description: 'What computes: `auto` takes the best there is, `false` the CPU.' }),
   environment: Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String({ pattern: '^[^\\0]*$', patternErrorMessage: 'a text without NUL', writeOnly: true }), {

@@ -3,6 +3,7 @@ import { test } from 'tap'
 import { defaultConfig } from '../../src/config/defaults.ts'
 import { adoptConfig, loadConfig } from '../../src/config/load.ts'
 import { ConfigError } from '../../src/config/problems.ts'
+import type { Config } from '../../src/config/schema.ts'
 import { loaded, problemsOf, SAMPLE } from './sample.ts'
 
 const change = (from: string, to: string) => {
@@ -209,12 +210,22 @@ test('defaults are not shared between the parts of a configuration', async t => 
   t.not(config.tenants[0]!.models, config.tenants[1]!.models)
 })
 
+const templateIn = ({ backends: [pool] }: Config): string | undefined => pool?.kind === 'pool' ? pool.models[0]?.chatTemplate : undefined
+
+test('a chat template is a name, or a file beside the configuration', async t => {
+  for (const [written, meant] of [['chatml', () => 'chatml'], ['own.jinja', (folder: string) => join(folder, 'own.jinja')]] as const) {
+    const folder = t.testdir({ 'torchgate.yaml': SAMPLE.replace('path: models/qwen.gguf', `path: models/qwen.gguf, chatTemplate: ${written}`) })
+    t.equal(templateIn(loadConfig(join(folder, 'torchgate.yaml'), { env: {} }).config), meant(folder))
+  }
+})
+
 test('relative paths count from the folder of the file, absolute ones stay', async t => {
   const folder = t.testdir({ sub: { 'torchgate.yaml': change('{ env: OPENAI_API_KEY }', '{ file: ../key }') + 'state: { redis: { url: { file: /run/redis } } }\n' } })
   const { config } = loadConfig(join(folder, 'sub/torchgate.yaml'), { env: {} })
   const [pool, openai] = config.backends
   t.equal(config.dataDir, join(folder, 'sub/data'))
   t.equal(pool?.kind === 'pool' && pool.models[0]?.path, join(folder, 'sub/models/qwen.gguf'))
+  t.equal(templateIn(config), undefined)
   t.same(openai?.kind === 'openai' && openai.apiKey, { file: join(folder, 'key') })
   t.same(config.state.redis?.url, { file: resolve('/run/redis') })
 })

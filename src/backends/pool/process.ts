@@ -3,7 +3,7 @@ import { rmSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Pool as Connections, type Dispatcher } from 'undici'
-import type { LocalModelConfig } from '../../config/schema.ts'
+import { NAMED_TEMPLATE, type LocalModelConfig } from '../../config/schema.ts'
 import { commandOf, type Isolation } from './isolation.ts'
 import { LOOK_MS, Watchdog, type Sign, type WatchdogRules } from './watchdog.ts'
 
@@ -188,14 +188,21 @@ export class WorkerProcess {
 
 function commandFor (plan: ProcessPlan): [string, string[]] {
   const { entry, model, isolation, socketPath } = plan
-  const needs = { entry, model: model.path, socketPath, usesGpu: model.gpu !== false, compiled: compiledFolder() }
+  const needs = { entry, model: model.path, chatTemplate: templateFileOf(model), socketPath, usesGpu: model.gpu !== false, compiled: compiledFolder() }
   return commandOf(isolation, needs, argumentsOf(plan))
+}
+
+function templateFileOf ({ chatTemplate }: LocalModelConfig): string | null {
+  return chatTemplate === undefined || chatTemplate === NAMED_TEMPLATE ? null : chatTemplate
 }
 
 function argumentsOf ({ model, socketPath, vocabularyOnly = false }: ProcessPlan): string[] {
   const options = {
     model: model.path, name: model.name, socket: socketPath, slots: model.slots, 'context-tokens': model.contextTokens,
-    'batch-tokens': model.batchTokens, threads: model.threads, gpu: model.gpu, ...model.sha256 !== undefined && { sha256: model.sha256 }
+    'batch-tokens': model.batchTokens, threads: model.threads, gpu: model.gpu,
+    ...model.sha256 !== undefined && { sha256: model.sha256 },
+    ...model.chatTemplate !== undefined && { 'chat-template': model.chatTemplate },
+    ...model.thinkingTokens !== undefined && { 'thinking-tokens': Object.entries(model.thinkingTokens).map(([effort, tokens]) => `${effort}=${tokens}`).join() }
   }
   return [...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]), ...vocabularyOnly ? ['--vocabulary-only'] : []]
 }

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 
 const { values: flags } = parseArgs({
-  options: Object.fromEntries(['model', 'name', 'socket', 'slots', 'context-tokens', 'batch-tokens', 'threads', 'gpu', 'sha256']
+  options: Object.fromEntries(['model', 'name', 'socket', 'slots', 'context-tokens', 'batch-tokens', 'threads', 'gpu', 'sha256', 'chat-template', 'thinking-tokens']
     .map(name => [name, { type: 'string' as const }]))
 })
 const slots = Number(flags['slots'])

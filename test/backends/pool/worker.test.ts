@@ -58,12 +58,12 @@ test('a good worker works on when another one of its model is given up', async t
 test('a worker gets its flags and a small environment, and none of the gateway\'s secrets', async t => {
   process.env['TORCHGATE_TEST_SECRET'] = 'do not inherit'
   t.teardown(() => { delete process.env['TORCHGATE_TEST_SECRET'] })
-  const { lines } = openPool(t, { models: [{ path: 'flags.gguf', sha256: 'f'.repeat(64), slots: 9, environment: { CUDA_VISIBLE_DEVICES: '1' } }] })
+  const { lines } = openPool(t, { models: [{ path: 'flags.gguf', sha256: 'f'.repeat(64), slots: 9, chatTemplate: 'chatml', thinkingTokens: { low: 9, default: 0 }, environment: { CUDA_VISIBLE_DEVICES: '1' } }] })
   await until(() => lines.some(({ msg }) => msg === 'worker is ready'), 'ready')
   const { flags, names, threads } = JSON.parse(String(lines.find(({ msg }) => msg === 'worker says')?.['line']))
   t.strictSame({ ...flags, socket: '' }, {
     'model': 'flags.gguf', 'name': 'm', 'socket': '', 'slots': '9', 'context-tokens': '512', 'batch-tokens': '64', 'threads': '1',
-    'gpu': 'false', 'sha256': 'f'.repeat(64)
+    'gpu': 'false', 'sha256': 'f'.repeat(64), 'chat-template': 'chatml', 'thinking-tokens': 'low=9,default=0'
   })
   t.match(dirname(flags.socket), /torchgate-\w{6}$/)
   t.ok(names.includes('PATH') && names.includes('CUDA_VISIBLE_DEVICES'), names.join())
