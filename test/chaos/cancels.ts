@@ -14,6 +14,8 @@ const TENANTS = Array.from({ length: 12 }, (_, at) => `t${at}`)
 /** More of them at once than a tenant has calls here, and few enough for a lost place to be missed. */
 const MOST_CALLS = 4
 const ROOM_FOR_ONE = 320_000_000
+/** Calls to the model that is in memory. */
+const HERE = 0.8
 /** A call that does not come to the phase in which it is to be left is left anyway. */
 const PATIENCE_MS = 3000
 
@@ -52,10 +54,13 @@ export async function cancel (running: Running, cancels: number, random: () => n
   let toGo = cancels
   await Promise.all(callers.map(async ({ tenant, own }) => {
     while (toGo > 0) {
-      const { caller, model } = own[Math.floor(random() * own.length)]!
+      // Mostly of the model that is there, or most callers would leave during loads.
+      const there = running.gateway.pools[0]!.status().models.find(({ state }) => state === 'ready')?.model
+      const open = random() < HERE ? own.filter(({ model }) => model === there) : []
+      const { caller, model } = pick(open.length > 0 ? open : own, random)
       calls++
       toGo--
-      const phase = await leave(running, { caller, tenant, model, goal: PHASES[Math.floor(random() * PHASES.length)]!, moreMs: random() * 30 })
+      const phase = await leave(running, { caller, tenant, model, goal: pick(PHASES, random), moreMs: random() * 30 })
       if (typeof phase === 'string') { tally.left[phase]++; continue }
       toGo++
       if (JSON.stringify(phase) === JSON.stringify(wholes.get(caller.name))) tally.whole++
@@ -66,6 +71,8 @@ export async function cancel (running: Running, cancels: number, random: () => n
   await atRest(running, counters, tally, calls)
   return tally
 }
+
+function pick<T> (items: readonly T[], random: () => number): T { return items[Math.floor(random() * items.length)]! }
 
 interface Leaving { readonly caller: Caller, readonly tenant: string, readonly model: string, readonly goal: Phase, readonly moreMs: number }
 

@@ -8,20 +8,22 @@ import { join } from 'node:path'
 import type { Surroundings } from '../gateway/harness.ts'
 import { seeded } from '../seeded.ts'
 import { cancel, freeing, PHASES, startCancels, type CancelTally } from './cancels.ts'
-import { kill, startKills, type KillTally, type Signal } from './kills.ts'
+import { kill, startKills, startSwaps, type KillTally, type Signal } from './kills.ts'
 
 const ROUNDS = Number(process.env['CHAOS_ROUNDS'] ?? 100)
 const CANCELS = Number(process.env['CHAOS_CANCELS'] ?? 1000)
 const SEED = Number(process.env['CHAOS_SEED'] ?? 20261122)
 
 console.log(`seed ${SEED}`)
-await within(async surroundings => {
-  const tally = await kill(await startKills(surroundings), ROUNDS, seeded(SEED))
-  printKills(tally)
-  if (Object.values(tally.endings).some(({ stopped, wrong }) => stopped + wrong > 0)) process.exitCode = 1
-  if (tally.hung !== tally.signals.SIGSTOP) process.exitCode = 1
-  judge(tally)
-})
+for (const [title, start] of [['one model, two workers of three slots', startKills], ['two models that take turns in a memory for one', startSwaps]] as const) {
+  await within(async surroundings => {
+    const tally = await kill(await start(surroundings), ROUNDS, seeded(SEED))
+    printKills(title, tally)
+    if (Object.values(tally.endings).some(({ stopped, wrong }) => stopped + wrong > 0)) process.exitCode = 1
+    if (tally.hung !== tally.signals.SIGSTOP) process.exitCode = 1
+    judge(tally)
+  })
+}
 await within(async surroundings => {
   const running = await startCancels(surroundings)
   const tally = await cancel(running, CANCELS, seeded(SEED))
@@ -47,8 +49,8 @@ async function within (run: (surroundings: Surroundings) => Promise<void>): Prom
   }
 }
 
-function printKills ({ endings, signals, crashes, hung, continued, counters }: KillTally): void {
-  console.log(`\n${ROUNDS} rounds of six calls by six kinds of callers, two workers of three slots`)
+function printKills (title: string, { endings, signals, told, crashes, hung, continued, counters }: KillTally): void {
+  console.log(`\n${ROUNDS} rounds of six calls by six kinds of callers, ${title}`)
   console.log('meanwhile    signals   calls   whole   error event   false stop   wrong')
   for (const [signal, { whole, broken, stopped, wrong }] of Object.entries(endings)) {
     console.log([
@@ -56,6 +58,7 @@ function printKills ({ endings, signals, crashes, hung, continued, counters }: K
       String(broken).padStart(14), String(stopped).padStart(13), String(wrong).padStart(8)
     ].join(''))
   }
+  console.log(`told of an error: ${[...told].map(([name, times]) => `${name} ${times}`).join('; ')}`)
   console.log(`streams that went on at another worker ${continued}; workers that ended ${crashes}, that were found hung ${hung}; counters watched ${counters}`)
 }
 
