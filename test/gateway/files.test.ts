@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { request } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'tap'
 import { toFile } from 'openai'
-import { startGateway } from './harness.ts'
+import { eventually, startGateway } from './harness.ts'
 import { startProvider } from './provider.ts'
 
 const yaml = (url: string) => `
@@ -112,4 +113,32 @@ test('files are kept for the tenants whose policy says so, and for nobody else',
     t.strictSame(onDisk(), [file.id])
     t.equal(readFileSync(join(running.folder, 'data', 'files', file.id), 'utf8'), 'x')
   })
+})
+
+test('files have bounds of their own, and leave nothing behind', async t => {
+  const provider = await startProvider(t)
+  const running = await startGateway(t, yaml(provider.url), {}, 'bodyLimitBytes: 1024, drainTimeoutMs: 1000')
+  const client = await running.client('keeps')
+  const folder = join(running.folder, 'data', 'files')
+  const file = await client.files.create({ file: await toFile(Buffer.from('x'.repeat(200_000)), 'large.jsonl'), purpose: 'batch' })
+  t.equal(file.bytes, 200_000, 'server.bodyLimitBytes is for what is held in memory')
+
+  const open = () => readdirSync('/proc/self/fd').length
+  const before = open()
+  const { hostname, port } = new URL(running.url)
+  const key = await running.key('keeps')
+  const head = { authorization: `Bearer ${key}`, 'content-type': 'multipart/form-data; boundary=x' }
+  for (let times = 0; times < 5; times++) {
+    const upload = request({ hostname, port, method: 'POST', path: '/v1/files', headers: head })
+    upload.on('error', () => {})
+    upload.write(`--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n${'x'.repeat(100_000)}`)
+    await eventually(() => readdirSync(folder).some(name => name.endsWith('.part')))
+    upload.destroy()
+    t.ok(await eventually(() => readdirSync(folder).length === 1), 'what a caller that left has sent is gone')
+    const download = await fetch(`${running.url}/v1/files/${file.id}/content`, { headers: { authorization: `Bearer ${key}` } })
+    await download.body!.cancel()
+    await fetch(`${running.url}/v1/files/${file.id}/content`, { method: 'HEAD', headers: { authorization: `Bearer ${key}` } })
+  }
+  t.ok(await eventually(() => open() <= before + 4), `${open()} open files, ${before} before`)
+  t.equal((await client.files.list()).data.length, 1)
 })
