@@ -34,6 +34,7 @@ import { bootstrap, type FirstKeys } from './tenants/administer.ts'
 import { createTenants } from './tenants/directory.ts'
 import { loadPepper } from './tenants/pepper.ts'
 import { createSeal } from './tenants/seal.ts'
+import { createLatency } from './usage/latency.ts'
 import { createLedger } from './usage/ledger.ts'
 import { VERSION } from './version.ts'
 
@@ -95,12 +96,14 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
   const state = opened.own(await stateOf(config, env, metrics, log))
   const limits = opened.own(limitsOn(state, { onError: error => log.logger.error({ err: error }, 'a lease could not be settled') }))
   const recent = createRecent()
+  const latency = createLatency()
   const services: Services = {
     config,
     routes: modelRoutes(config),
     allows: (tenant, model) => patternAllows(tenant.models, model),
     backends,
     scorers: scorersOf(config),
+    latency,
     limits,
     images: { limits: config.images, dial: (origin, boundary) => pictures.dial(origin, boundary) },
     dispatch: tryTargets(backends)
@@ -122,7 +125,7 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
     },
     onFailure
   })
-  const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record]))
+  const records = opened.own(createTurns([metrics.record, metrics.callEnded, ledger.record, log.access, recent.record, latency.record]))
   const calls = { services, heartbeats, answers, recorders: [records.record], onStart: metrics.callStarted }
   await server.register(callRoutes, calls)
   await server.register(plainRoutes, calls)

@@ -5,8 +5,10 @@ import { boundaryOf } from '../policy/boundary.ts'
 import { classOf } from '../policy/classify.ts'
 import { explainScore, type Scored } from '../policy/complexity.ts'
 import { decide, why, type Candidate, type Complexity, type Plan } from '../policy/decide.ts'
+import type { Latency } from '../usage/latency.ts'
 import { validateChat } from '../wire/validate.ts'
 import { complexityOf, lastPrompt, scorerOf, type Scorers } from './complexity.ts'
+import { drawOf } from './draw.ts'
 import { candidatesOf, routeOf, type Catalogue } from './targets.ts'
 
 export interface Question {
@@ -22,6 +24,8 @@ export interface Question {
 export interface Premises extends Catalogue {
   readonly config: Pick<Config, 'policy'>
   readonly scorers: Scorers
+  /** Left out where nothing was measured. */
+  readonly latency?: Pick<Latency, 'firstTokenMs'>
   readonly backends: ReadonlyMap<string, Pick<Backend, 'locality' | 'availability'>>
 }
 
@@ -51,7 +55,8 @@ export function explain (premises: Premises, tenantOf: (name: string) => TenantC
   const boundary = boundaryOf(tenant.boundary, dataClass, boundaries)
   const prompt = promptIn(question.request)
   const complexity = complexityOf(premises.scorers, route.model, () => prompt)
-  const plan = decide({ dataClass, boundary, order: route.model.order, complexity, candidates: candidatesOf(route, premises.backends) })
+  const draw = drawOf(route.model, { tenant: tenant.name, keyId: '', callId: '' }, question.request ?? {})
+  const plan = decide({ dataClass, boundary, order: route.model.order, complexity, draw, candidates: candidatesOf(route, premises.backends, premises) })
   const scorer = scorerOf(premises.scorers, route.model)
   return {
     tenant: tenant.name,
@@ -80,6 +85,7 @@ function rank ({ targets, order, complexity }: Plan, index: number): { verdict: 
   return { verdict: 'fallback', reason: `after ${targets[index - 1]!.target}${loading}` }
 }
 
-function shown ({ target, backend, model, locality, state }: Candidate): Omit<Candidate, 'label'> {
-  return { target, backend, model, locality, state }
+function shown (candidate: Candidate): Omit<Candidate, 'label'> {
+  const { label: _label, ...rest } = candidate
+  return rest
 }

@@ -9,10 +9,12 @@ import { boundaryOf } from '../policy/boundary.ts'
 import { classOf } from '../policy/classify.ts'
 import { decide, why, type Plan, type RejectionReason } from '../policy/decide.ts'
 import type { Principal } from '../tenants/tenants.ts'
+import type { Latency } from '../usage/latency.ts'
 import type { TokenUsage } from '../wire/chat.ts'
 import type { Call } from './call.ts'
-import { clientClosed, type Ask, type Dispatch } from './dispatch.ts'
 import { complexityOf, type Scorers } from './complexity.ts'
+import { clientClosed, type Ask, type Dispatch } from './dispatch.ts'
+import { drawOf } from './draw.ts'
 import type { Fetching, Images } from './images.ts'
 import { metered } from './meter.ts'
 import { candidatesOf, routeOf, type Catalogue, type Need } from './targets.ts'
@@ -21,6 +23,7 @@ export interface Services extends Catalogue {
   readonly config: Pick<Config, 'policy' | 'limits'>
   readonly backends: ReadonlyMap<string, Backend>
   readonly scorers: Scorers
+  readonly latency: Pick<Latency, 'firstTokenMs'>
   readonly limits: Limits
   readonly images: Images
   readonly dispatch: Dispatch
@@ -104,9 +107,10 @@ export async function serve<R extends ModelRequest> (kind: Kind<R>, services: Se
     const dataClass = record.dataClass = classOf(tenant.class, inbound.claimedClass)
     const boundary = record.boundary = boundaryOf(tenant.boundary, dataClass, services.config.policy.boundaries)
     const need = kind.needs?.(request, tokens) ?? null
-    const candidates = candidatesOf(route, services.backends, need?.isMet)
+    const candidates = candidatesOf(route, services.backends, { canServe: need?.isMet, latency: services.latency })
     const complexity = complexityOf(services.scorers, route.model, () => kind.prompt?.(request) ?? null)
-    const plan = decide({ dataClass, boundary, order: route.model.order, complexity, candidates })
+    const draw = drawOf(route.model, { tenant: tenant.name, keyId: inbound.principal.keyId, callId: call.id }, request)
+    const plan = decide({ dataClass, boundary, order: route.model.order, complexity, draw, candidates })
     note(plan, call)
     if (plan.targets.length === 0) throw noTarget(plan, need?.unmet(route.model.name))
     if (hasMedia) await kind.complete?.(request, services.images, { boundary, signal: inbound.signal })

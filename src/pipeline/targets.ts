@@ -3,6 +3,7 @@ import type { TargetConfig, TenantConfig } from '../config/schema.ts'
 import type { ModelRoute, ModelRoutes } from '../config/resolve.ts'
 import { GatewayError } from '../errors.ts'
 import type { Candidate } from '../policy/decide.ts'
+import type { Latency } from '../usage/latency.ts'
 
 export interface Catalogue {
   readonly routes: ModelRoutes
@@ -37,18 +38,28 @@ export interface Need {
   unmet (model: string): GatewayError
 }
 
+export interface Looking<B> {
+  /** Of what the call needs; all can if left out. */
+  readonly canServe?: ((backend: B, target: TargetConfig) => boolean) | undefined
+  readonly latency?: Pick<Latency, 'firstTokenMs'>
+}
+
 /** What could answer, with each backend's health as of now. */
-export function candidatesOf<B extends Pick<Backend, 'locality' | 'availability'>> (route: ModelRoute, backends: ReadonlyMap<string, B>, canServe?: (backend: B, target: TargetConfig) => boolean): Candidate[] {
+export function candidatesOf<B extends Pick<Backend, 'locality' | 'availability'>> (route: ModelRoute, backends: ReadonlyMap<string, B>, { canServe, latency }: Looking<B> = {}): Candidate[] {
   return route.targets.map(({ backend: name, model }, index) => {
     const backend = backends.get(name)
     if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${name}.`)
-    const label = `${name}/${route.model.targets[index]!.model}`
-    const { state, reason, retryAfterS } = backend.availability(model)
+    const target = route.model.targets[index]!
+    const label = `${name}/${target.model}`
+    const { state, reason, retryAfterS, queued, freeSlots } = backend.availability(model)
+    const firstTokenMs = route.model.order === 'fastest' ? latency?.firstTokenMs(label) : undefined
     return {
-      target: `${name}/${model}`, label, backend: name, model, locality: backend.locality, state,
+      target: `${name}/${model}`, label, backend: name, model, locality: backend.locality, state, queued, freeSlots,
+      ...target.weight !== undefined && { weight: target.weight },
+      ...firstTokenMs !== undefined && { firstTokenMs },
       ...reason !== undefined && reason !== 'failing' && { whyDown: reason },
       ...retryAfterS !== undefined && { retryAfterS },
-      ...canServe?.(backend, route.model.targets[index]!) === false && { isUnable: true }
+      ...canServe?.(backend, target) === false && { isUnable: true }
     }
   })
 }

@@ -1,6 +1,7 @@
 /** Routing as a pure function: same facts, same plan. Nothing here awaits, logs or reads a clock. */
 import type { DataClass, Locality, ModelConfig } from '../config/schema.ts'
-import { byDistance, isWithin } from './boundary.ts'
+import { isWithin } from './boundary.ts'
+import { orderBy } from './order.ts'
 
 /** One thing that could answer, as policy sees it. */
 export interface Candidate {
@@ -17,6 +18,13 @@ export interface Candidate {
   readonly whyDown?: 'rate_limited' | 'key_refused'
   /** When one that is down is asked again. */
   readonly retryAfterS?: number
+  /** Calls waiting for a place, and places that are free. */
+  readonly queued?: number
+  readonly freeSlots?: number
+  /** Share of the calls beside those of the others; 1 if left out. */
+  readonly weight?: number
+  /** To the first content, as measured of late; left out where nothing was. */
+  readonly firstTokenMs?: number
   /** The call needs what it cannot do. */
   readonly isUnable?: boolean
 }
@@ -28,6 +36,8 @@ export interface Facts {
   readonly order: ModelConfig['order']
   /** How hard the prompt looks, where the order depends on it and there is a prompt to look at. */
   readonly complexity?: Complexity | null
+  /** Chance, for orders that need some: the same text gives the same order. */
+  readonly draw?: string
   /** As listed in the configuration. */
   readonly candidates: readonly Candidate[]
 }
@@ -65,7 +75,7 @@ export function decide (facts: Facts): Plan {
     else rejected.push({ candidate, reason })
   }
   const complexity = facts.complexity ?? null
-  const ordered = ORDERS[facts.order === 'complexity' ? orderFor(complexity) : facts.order]
+  const ordered = orderBy(facts)
   targets.sort((a, b) => readyFirst(a, b) || ordered(a, b))
   return { targets, rejected, order: facts.order, complexity, dataClass: facts.dataClass, boundary: facts.boundary }
 }
@@ -80,18 +90,6 @@ function refusal (candidate: Candidate, boundary: Locality): RejectionReason | n
 
 function readyFirst (a: Candidate, b: Candidate): number {
   return Number(a.state === 'loading') - Number(b.state === 'loading')
-}
-
-/** Hard prompts go to the strong models of others, all the rest stays near. */
-function orderFor (complexity: Complexity | null): 'local_first' | 'cloud_first' {
-  return complexity !== null && complexity.score > complexity.threshold ? 'cloud_first' : 'local_first'
-}
-
-/** Array.prototype.sort is stable, so equals keep the order of the configuration. */
-const ORDERS: Readonly<Record<Exclude<Facts['order'], 'complexity'>, (a: Candidate, b: Candidate) => number>> = {
-  listed: () => 0,
-  local_first: (a, b) => byDistance(a.locality, b.locality),
-  cloud_first: (a, b) => byDistance(b.locality, a.locality)
 }
 
 /**

@@ -48,6 +48,15 @@ const CASES: Record<string, [change: Change, ...lines: string[]]> = {
     config => { config.models[0]!.complexity = {} },
     'models[0].complexity: warning: has no effect with order: listed'
   ],
+  'lots that nobody draws': [
+    config => { Object.assign(config.models[0]!, { sticky: 'user' }); Object.assign(config.models[0]!.targets[0]!, { weight: 2 }) },
+    'models[0].sticky: warning: has no effect with order: listed',
+    'models[0].targets[0].weight: warning: has no effect with order: listed'
+  ],
+  'lots of which none can win': [
+    config => { const [model] = config.models; Object.assign(model!, { order: 'weighted', targets: model!.targets.map(target => ({ ...target, weight: 0 })) }) },
+    'models[0].targets: expected one with a weight above 0'
+  ],
   'a trained scorer without a threshold': [
     config => { Object.assign(config.models[0]!, { order: 'complexity', complexity: { scorer: '/scorer.json' } }) },
     'models[0].complexity: expected a threshold beside the scorer; torchgate route train names one'

@@ -17,6 +17,8 @@ export type Behaviour =
   | { readonly do: 'answer', readonly words?: readonly string[], readonly gapMs?: number }
   | { readonly do: 'status', readonly status: number, readonly body?: unknown, readonly headers?: Readonly<Record<string, string>> }
   | { readonly do: 'hang' }
+  /** Answers after a while. */
+  | { readonly do: 'slow', readonly ms: number }
   /** Sends that many words, then drops the connection. */
   | { readonly do: 'break', readonly after: number }
 
@@ -56,7 +58,8 @@ async function answer (provider: Provider, request: IncomingMessage, response: S
     response.writeHead(behave.status, { 'content-type': 'application/json', ...behave.headers }).end(JSON.stringify(refusal))
     return
   }
-  const words = behave.do === 'answer' ? behave.words ?? ['from ', 'the ', 'cloud'] : Array.from({ length: behave.after + 1 }, () => 'word ')
+  if (behave.do === 'slow') await wait(behave.ms)
+  const words = behave.do === 'answer' || behave.do === 'slow' ? (behave.do === 'answer' ? behave.words : undefined) ?? ['from ', 'the ', 'cloud'] : Array.from({ length: behave.after + 1 }, () => 'word ')
   if (body['stream'] === true) await stream(response, words, behave)
   else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(completion(words.join(''))))
 }

@@ -22,15 +22,26 @@ const MUTANTS: ReadonlyArray<readonly [file: string, from: string, to: string]> 
   ['decide.ts', "if (candidate.state === 'down') return candidate.whyDown ?? 'unhealthy'", ''],
   ['decide.ts', "if (candidate.state === 'saturated') return 'no_capacity'", ''],
   ['decide.ts', 'readyFirst(a, b) || ordered', 'ordered'],
-  ['decide.ts', 'complexity.score > complexity.threshold ?', 'complexity.score < complexity.threshold ?'],
-  ['decide.ts', 'complexity !== null && complexity.score > complexity.threshold', 'complexity !== null && complexity.score >= complexity.threshold'],
-  ['decide.ts', "? 'cloud_first' : 'local_first'", "? 'local_first' : 'cloud_first'"],
+  ['order.ts', 'complexity.score > complexity.threshold', 'complexity.score < complexity.threshold'],
+  ['order.ts', 'complexity.score > complexity.threshold', 'complexity.score >= complexity.threshold'],
+  ['order.ts', '? farthest : nearest', '? nearest : farthest'],
+  ['order.ts', '/ weight', '* weight'],
+  ['order.ts', 'weight === 0 ? Infinity', 'weight === 0 ? 0'],
+  ['order.ts', 'even(`${draw} ${target}`)', 'even(draw)'],
+  ['order.ts', 'even(draw) < 1 / LOOKS_ROUND ? -1 : Infinity', 'Infinity'],
+  ['order.ts', 'queued - freeSlots', 'queued'],
+  ['order.ts', 'queued - freeSlots', '-freeSlots'],
   ['decide.ts', "score > threshold ? '>' : '<='", "'>'"],
   ['decide.ts', "Number(a.state === 'loading') - Number(b.state === 'loading')", "Number(b.state === 'loading') - Number(a.state === 'loading')"],
-  ['decide.ts', 'local_first: (a, b) => byDistance(a.locality, b.locality)', 'local_first: (a, b) => byDistance(b.locality, a.locality)'],
+  ['order.ts', '(a, b) => byDistance(a.locality, b.locality)', '(a, b) => byDistance(b.locality, a.locality)'],
   ['decide.ts', 'else rejected.push({ candidate, reason })', ''],
   ['decide.ts', 'if (line.length + part.length > WHY_LIMIT)', 'if (false)']
 ]
+
+/** Which tests must notice, by file. */
+const TESTS: Readonly<Record<string, readonly string[]>> = {
+  'boundary.ts': ['boundary'], 'classify.ts': ['boundary'], 'decide.ts': ['decide'], 'order.ts': ['order', 'decide']
+}
 
 test('every mutant of the policy is caught', { timeout: 120_000 }, async t => {
   const root = t.testdir()
@@ -50,7 +61,7 @@ test('the unchanged policy passes the same way, so a mutant is not caught by acc
 })
 
 async function caught (folder: string, [file, from, to]: (typeof MUTANTS)[number]): Promise<boolean> {
-  for (const part of ['src/policy', 'src/config', 'src/errors.ts', 'test/policy/boundary.test.ts', 'test/policy/decide.test.ts', 'package.json']) {
+  for (const part of ['src/policy', 'src/config', 'src/errors.ts', 'test/policy/boundary.test.ts', 'test/policy/decide.test.ts', 'test/policy/order.test.ts', 'package.json']) {
     mkdirSync(join(folder, part, '..'), { recursive: true })
     cpSync(part, join(folder, part), { recursive: true })
   }
@@ -60,7 +71,7 @@ async function caught (folder: string, [file, from, to]: (typeof MUTANTS)[number
   if (!text.includes(from)) throw new Error(`${file} no longer contains: ${from}`)
   writeFileSync(path, text.replace(from, to))
   try {
-    for (const name of ['boundary', 'decide']) await run(process.execPath, [`test/policy/${name}.test.ts`], { cwd: folder, timeout: 60_000 })
+    for (const name of TESTS[file]!) await run(process.execPath, [`test/policy/${name}.test.ts`], { cwd: folder, timeout: 60_000 })
     return false
   } catch (error) {
     // A run that was cut off, or did not start, has found nothing.
