@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
-import { readdirSync } from 'node:fs'
+import { createReadStream, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { toFile } from 'openai'
 import { test } from 'tap'
@@ -67,6 +67,18 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
     t.match(await record(), { endpoint: 'audio', outcome: 'ok', usage: { input_tokens: 14, output_tokens: 5 }, usage_estimated: false, model: 'media' })
   })
 
+  await t.test('a file is read from disk while it is sent', async t => {
+    one.answer = json({ text: 'Hello', usage: { type: 'tokens', input_tokens: 1, output_tokens: 1, total_tokens: 2 } })
+    const path = join(running.folder, 'call.mp3')
+    writeFileSync(path, SOUND)
+    for (const more of [{ file: createReadStream(path), model: 'media' }, { model: 'media', file: createReadStream(path) }]) {
+      t.match(await open.audio.transcriptions.create(more), { text: 'Hello' })
+      t.match(fieldsOf(last()), { model: { value: 'theirs' }, file: { filename: 'call.mp3' } })
+      t.ok(Buffer.from(fieldsOf(last())['file']!.value, 'latin1').equals(SOUND))
+    }
+    calls += 2
+  })
+
   await t.test('where the model is known, the file goes on while it comes', async t => {
     one.answer = json({ text: 'Hello', usage: { type: 'duration', seconds: 7 } })
     const before = one.heard.length
@@ -111,12 +123,12 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
     t.match(fieldsOf(two.heard.at(-1)!), { model: { value: 'others' } })
     t.match(await record(), { outcome: 'ok', attempts: [{ error: 'backend_failed' }, { error: null }] })
     const key = await running.key('open')
-    async function * once () {
+    async function * single () {
       yield form('model', 'both') + fileHead('file')
       yield SOUND
       yield '\r\n--X--\r\n'
     }
-    t.match(await post(running, key, '/v1/audio/transcriptions', once()), { status: 502 })
+    t.match(await post(running, key, '/v1/audio/transcriptions', single()), { status: 502 })
     t.match(await record(), { outcome: 'upstream_error', attempts: [{ error: 'backend_failed' }] })
     async function * unsent () {
       yield form('model', 'moved') + fileHead('file')
@@ -157,7 +169,10 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
     const leaving = new AbortController()
     const answer = await open.audio.speech.create({ model: 'media', input: 'Hello', voice: 'alloy' }, { signal: leaving.signal })
     t.equal(answer.status, 200)
-    await wait(400)
+    for (let before = -1; before !== sent;) {
+      before = sent
+      await wait(250)
+    }
     t.ok(sent < 50_000_000, `${sent} bytes were taken, though nobody reads`)
     leaving.abort()
     t.match(await record(), { outcome: 'cancelled' })
