@@ -10,7 +10,8 @@ export interface FieldPart { readonly kind: 'field', readonly name: string, read
 export interface FilePart { readonly kind: 'file', readonly name: string, readonly filename: string | undefined, readonly type: string, readonly bytes: AsyncIterable<Buffer> }
 export type Part = FieldPart | FilePart
 
-const LIMITS = { fields: 256, files: 32, parts: 288, fieldNameSize: 200, fieldSize: 262_144, headerPairs: 16, headerSize: 16_384 }
+/** A field may hold a few seconds of speech as a data URL. */
+const LIMITS = { fields: 256, files: 32, parts: 288, fieldNameSize: 200, fieldSize: 4_194_304, headerPairs: 16, headerSize: 16_384 }
 
 /** Reads no faster than its parts are taken; what is held is bounded by one piece of the body. */
 export class Parts {

@@ -128,7 +128,8 @@ const SAID = new Set(['prompt', 'language', 'instructions', 'negative_prompt', '
 
 /** A field of a form. @throws GatewayError that names it */
 export function validateField (name: string, value: string): void {
-  const own = OPERATORS_OWN[name.replace(/\[.*$/s, '')]
-  const fault = own?.(value) ?? (name === 'model' ? model(value) : SAID.has(name) ? null : unfetched(value))
+  const plain = name.replace(/\[.*$/s, '')
+  const own = Object.hasOwn(OPERATORS_OWN, plain) ? OPERATORS_OWN[plain]!(value) : null
+  const fault = own ?? (name === 'model' ? model(value) : SAID.has(name) ? null : unfetched(value))
   if (fault !== null) throw toError(within(name, fault))
 }

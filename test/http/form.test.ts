@@ -83,6 +83,8 @@ test('no more forms wait than may, and each gives its place back', async t => {
   await first.close()
   await t.rejects(received(t, [MODEL_LAST.subarray(0, 40_000)], read), { code: 'invalid_value' })
   await t.rejects(received(t, [file('file', BYTES), END], read), { code: 'missing_required_parameter', param: 'model' })
+  const long = field('prompt', 'p'.repeat(4_200_000))
+  await t.rejects(received(t, [Buffer.concat([long, MODEL_LAST])], source => Form.read(new Parts(source, 10_000_000), { hint: null, file: 'file', spools })), { code: 'invalid_value', message: /longer than/ })
   const last = await received(t, [MODEL_LAST], read)
   await last.close()
 })
