@@ -50,8 +50,8 @@ test('npm start, pasted line by line', { timeout: 60_000 }, async t => {
   await t.test('the log is on standard output, and holds no key', async it => {
     const lines = () => first.stdout.split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line) as Record<string, unknown>)
     const calls = withoutCurl === false ? ['call', 'call'] : ['call']
-    await eventually(() => lines().length === 2 + calls.length)
-    it.same(lines().map(({ msg }) => msg), ['listening', 'worker is ready', ...calls])
+    await eventually(() => lines().length === 3 + calls.length)
+    it.match(lines().map(({ msg }) => msg), [/^workers are isolated/, 'listening', 'worker is ready', ...calls])
     it.notOk(lines().some(line => 'fields_left_out' in line), 'nothing of it is cut')
     it.notMatch(first.stdout, /tg_live/)
   })
