@@ -12,6 +12,7 @@ import type { Principal, Tenants } from '../tenants/tenants.ts'
 import { Answers, type AnswersParts } from './answers.ts'
 import { decisionHeaders } from './decision.ts'
 import { Heartbeats } from './heartbeats.ts'
+import { describeRoutes } from './openapi/openapi.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -88,6 +89,7 @@ export async function createServer ({ config, tenants, pressure, onShed, answers
     return new GatewayError('gateway_overloaded', SHED[reason], { retryAfterS: 1 })
   }
   server.addHook('onRequest', (_request, _reply, done) => { done(refusal() ?? undefined) })
+  describeRoutes(server)
   const answers = new Answers(parts)
   server.addHook('onClose', async () => { answers.close() })
   return { server, heartbeats: new Heartbeats(config.server.heartbeatMs), answers, refusal, drain: () => { draining = true } }

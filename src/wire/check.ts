@@ -5,6 +5,7 @@
  * but got a string instead."), as observed in its answers and in public bug reports, read 2026-11-22.
  */
 import { GatewayError, type ErrorCode } from '../errors.ts'
+import { numberSchema, objectSchema, schemaOf, variantSchema, withSchema } from './schema.ts'
 
 /** What is wrong, with the path from the value that was checked to the value at fault: `[2].content`. */
 export interface Fault { readonly code: ErrorCode, readonly path: string, readonly says: (path: string) => string }
@@ -67,22 +68,24 @@ function kindOf (value: unknown): string {
 /** Whatever it is, it must survive being serialised: 1e309 would come out as null. */
 const unknown: Check = value => value === Infinity || value === -Infinity ? wrongType('a finite number', value) : null
 
-export const boolean: Check = value => typeof value === 'boolean' ? null : wrongType('a boolean', value)
+export const boolean: Check = withSchema(value => typeof value === 'boolean' ? null : wrongType('a boolean', value), () => ({ type: 'boolean' }))
 
 /** An object of any shape. */
-export const object: Check = value => isObject(value) ? null : wrongType('an object', value)
+export const object: Check = withSchema(value => isObject(value) ? null : wrongType('an object', value), () => ({ type: 'object' }))
 
 export function isObject (value: unknown): value is Members {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 export function integer (least: number, most: number): Check {
-  return value => Number.isInteger(value) ? between(value as number, least, most, 'integer') : wrongType('an integer', value)
+  const check: Check = value => Number.isInteger(value) ? between(value as number, least, most, 'integer') : wrongType('an integer', value)
+  return withSchema(check, () => numberSchema('integer', least, most))
 }
 
 /** Takes integers too. Infinity, which is what JSON.parse makes of 1e309, is above every maximum. */
 export function decimal (least: number, most: number): Check {
-  return value => typeof value === 'number' ? between(value, least, most, 'decimal') : wrongType('a decimal', value)
+  const check: Check = value => typeof value === 'number' ? between(value, least, most, 'decimal') : wrongType('a decimal', value)
+  return withSchema(check, () => numberSchema('number', least, most))
 }
 
 function between (value: number, least: number, most: number, kind: string): Fault | null {
@@ -95,7 +98,7 @@ export interface TextRule { least?: number, most?: number, pattern?: RegExp }
 
 /** Lengths in UTF-16 units. The pattern is tried only on a string of allowed length. */
 export function text ({ least = 0, most = Infinity, pattern }: TextRule = {}): Check {
-  return value => {
+  const check: Check = value => {
     if (typeof value !== 'string') return wrongType('a string', value)
     if (value.length < least) return outOfRange('empty string', `a string with minimum length ${least}, but got an empty string instead`)
     if (value.length > most) return outOfRange('string too long', `a string with maximum length ${most}, but got a string with length ${value.length} instead`)
@@ -104,36 +107,44 @@ export function text ({ least = 0, most = Infinity, pattern }: TextRule = {}): C
     }
     return null
   }
+  return withSchema(check, () => ({
+    type: 'string', ...least > 0 && { minLength: least }, ...most < Infinity && { maxLength: most }, ...pattern !== undefined && { pattern: pattern.source }
+  }))
 }
 
 /** A string that is safe in a header or a log line. */
 export function line (rule: { least?: number, most: number }): Check {
   const length = text(rule)
-  return value => length(value) ?? (/\p{Cc}/u.test(value as string) ? invalidValue('the string contains control characters.') : null)
+  const check: Check = value => length(value) ?? (/\p{Cc}/u.test(value as string) ? invalidValue('the string contains control characters.') : null)
+  return withSchema(check, () => schemaOf(length))
 }
 
 export function oneOf (...names: string[]): Check {
-  return value => {
+  const check: Check = value => {
     if (typeof value !== 'string') return wrongType(`one of ${listed(names)}`, value)
     return names.includes(value) ? null : notOneOf(value, names)
   }
+  return withSchema(check, () => ({ type: 'string', enum: names }))
 }
 
 // Values made of values.
 
 /** The first check decides about the type, the next may rely on it. */
-export function all (...checks: Check[]): Check {
-  return value => {
-    for (const check of checks) {
-      const fault = check(value)
-      if (fault !== null) return fault
+export function all (first: Check, ...others: Check[]): Check {
+  const every: Check = value => {
+    const fault = first(value)
+    if (fault !== null) return fault
+    for (const check of others) {
+      const another = check(value)
+      if (another !== null) return another
     }
     return null
   }
+  return withSchema(every, () => schemaOf(first))
 }
 
 export function list (item: Check, { of, least = 1, most = Infinity }: { of: string, least?: number, most?: number }): Check {
-  return value => {
+  const check: Check = value => {
     if (!Array.isArray(value)) return wrongType(`an array of ${of}`, value)
     if (value.length < least) return outOfRange('empty array', `an array with minimum length ${least}, but got an empty array instead`)
     if (value.length > most) return outOfRange('array too long', `an array with maximum length ${most}, but got an array with length ${value.length} instead`)
@@ -143,14 +154,16 @@ export function list (item: Check, { of, least = 1, most = Infinity }: { of: str
     }
     return null
   }
+  return withSchema(check, () => ({ type: 'array', items: schemaOf(item) ?? false, ...least > 0 && { minItems: least }, ...most < Infinity && { maxItems: most } }))
 }
 
 /** A string, or a list of whatever `items` says. */
 export function stringOr (items: Check, of: string): Check {
-  return value => {
+  const check: Check = value => {
     if (typeof value === 'string') return null
     return Array.isArray(value) ? items(value) : wrongType(`one of a string or array of ${of}`, value)
   }
+  return withSchema(check, () => ({ anyOf: [{ type: 'string' }, schemaOf(items)] }))
 }
 
 /**
@@ -159,7 +172,7 @@ export function stringOr (items: Check, of: string): Check {
  */
 export function shape (members: Record<string, Check>, ...required: string[]): Check {
   const checks = new Map(Object.entries(members))
-  return value => {
+  const whole: Check = value => {
     if (!isObject(value)) return wrongType('an object', value)
     for (const name in value) {
       const member = value[name]
@@ -175,6 +188,7 @@ export function shape (members: Record<string, Check>, ...required: string[]): C
     }
     return null
   }
+  return withSchema(whole, () => objectSchema(members, required))
 }
 
 /** An object whose member `tag` says which of the checks applies to it. */
@@ -182,11 +196,12 @@ export function variant (tag: string, kinds: Record<string, Check>): Check {
   const checks = new Map(Object.entries(kinds))
   const names = Object.keys(kinds)
   const known = oneOf(...names)
-  return value => {
+  const told: Check = value => {
     if (!isObject(value)) return wrongType('an object', value)
     const kind = value[tag]
     if (kind === undefined) return missing(tag)
     const check = checks.get(kind as string)
     return check === undefined ? within(tag, known(kind)!) : check(value)
   }
+  return withSchema(told, () => variantSchema(tag, kinds))
 }

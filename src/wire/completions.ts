@@ -3,6 +3,7 @@ import { boolean, decimal, integer, line, list, shape, text, toError, wrongType 
 import type { Check, Fault, Members } from './check.ts'
 import { tokenIds } from './embeddings.ts'
 import { logitBias, onlyWhen, OPERATORS_OWN, seed, stop } from './parameters.ts'
+import { schemaOf, withSchema } from './schema.ts'
 
 /** A validated request. Members that OpenAI does not define are kept as they came. */
 export interface CompletionRequest {
@@ -30,12 +31,12 @@ const texts = list(text(), { of: 'strings', most: MOST_PROMPTS })
 const lists = list(tokenIds, { of: 'arrays of integers', most: MOST_PROMPTS })
 
 /** The first item decides what the others have to be. */
-const prompts: Check = value => {
+const prompts: Check = withSchema(value => {
   if (typeof value === 'string') return null
   if (!Array.isArray(value)) return wrongType('one of a string, array of strings, array of integers or array of arrays of integers', value)
   const first: unknown = value[0]
   return (typeof first === 'number' ? tokenIds : Array.isArray(first) ? lists : texts)(value)
-}
+}, () => ({ anyOf: [{ type: 'string' }, schemaOf(texts), schemaOf(tokenIds), schemaOf(lists)] }))
 
 const request = shape({
   model: line({ least: 1, most: 256 }),
@@ -58,6 +59,7 @@ const request = shape({
   user: line({ most: 512 }),
   ...OPERATORS_OWN
 }, 'model', 'prompt')
+export const completionSchema = () => schemaOf(request)!
 
 /**
  * Checks every parameter of completions as OpenAI does. The body itself is returned; members that are null are removed

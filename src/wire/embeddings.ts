@@ -6,6 +6,7 @@ import { integer, line, list, oneOf, shape, text, toError, wrongType } from './c
 import type { Check, Members } from './check.ts'
 import type { TokenUsage } from './chat.ts'
 import { OPERATORS_OWN } from './parameters.ts'
+import { schemaOf, withSchema } from './schema.ts'
 
 /** A validated request. Members that OpenAI does not define are kept as they came. */
 export interface EmbeddingsRequest {
@@ -29,12 +30,12 @@ const texts = list(inputText, { of: 'strings', most: MOST_INPUTS })
 const lists = list(tokenIds, { of: 'arrays of integers', most: MOST_INPUTS })
 
 /** The first item decides what the others have to be. */
-const anyInput: Check = value => {
+const anyInput: Check = withSchema(value => {
   if (typeof value === 'string') return inputText(value)
   if (!Array.isArray(value)) return wrongType('one of a string, array of strings, array of integers or array of arrays of integers', value)
   const first: unknown = value[0]
   return (typeof first === 'number' ? tokenIds : Array.isArray(first) ? lists : texts)(value)
-}
+}, () => ({ anyOf: [schemaOf(inputText), schemaOf(texts), schemaOf(tokenIds), schemaOf(lists)] }))
 
 const request = shape({
   model: line({ least: 1, most: 256 }),
@@ -44,6 +45,7 @@ const request = shape({
   user: line({ most: 512 }),
   ...OPERATORS_OWN
 }, 'model', 'input')
+export const embeddingsSchema = () => schemaOf(request)!
 
 /**
  * Checks every parameter of embeddings as OpenAI does. The body itself is returned; members that are null are removed

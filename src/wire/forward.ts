@@ -6,6 +6,7 @@ import { all, boolean, decimal, integer, invalidValue, isObject, line, list, one
 import type { Check, Fault, Members } from './check.ts'
 import { imageUrl } from './conversation.ts'
 import { OPERATORS_OWN } from './parameters.ts'
+import { schemaOf } from './schema.ts'
 import type { Upload } from './upload.ts'
 
 interface Row {
@@ -111,6 +112,7 @@ const REQUESTS = {
 
 /** What is asked with JSON. */
 export type Told = keyof typeof REQUESTS
+export const forwardSchema = (what: Told) => schemaOf(REQUESTS[what])!
 
 /** OpenAI's own default: its clients leave the model out. */
 const DEFAULT_MODERATION = 'omni-moderation-latest'

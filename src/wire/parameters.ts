@@ -1,20 +1,24 @@
 /** Parameters that several kinds of request have. Sources as in validate.ts. */
 import { integer, invalidValue, isObject, list, outOfRange, stringOr, text, within, wrongType } from './check.ts'
 import type { Check, Fault } from './check.ts'
+import { schemaOf, withSchema } from './schema.ts'
 
 const MOST_BIASES = 10_000
 
 const stopString = text({ least: 1, most: 1024 })
 const stopStrings = list(stopString, { of: 'strings', most: 4 })
-export const stop: Check = value => typeof value === 'string' ? stopString(value) : stringOr(stopStrings, 'strings')(value)
+export const stop: Check = withSchema(
+  value => typeof value === 'string' ? stopString(value) : stringOr(stopStrings, 'strings')(value),
+  () => ({ anyOf: [schemaOf(stopString), schemaOf(stopStrings)] })
+)
 
 const anyInteger = integer(-Infinity, Infinity)
 
 /** OpenAI takes 64 bits. JSON numbers of more than 53 come out of a parser changed, and another seed is another answer. */
-export const seed: Check = value => anyInteger(value) ?? (Number.isSafeInteger(value) ? null : outOfRange(
+export const seed: Check = withSchema(value => anyInteger(value) ?? (Number.isSafeInteger(value) ? null : outOfRange(
   'integer beyond 53 bits, of which digits would be lost',
   `a value from ${Number.MIN_SAFE_INTEGER} to ${Number.MAX_SAFE_INTEGER}`
-))
+)), () => ({ type: 'integer' }))
 
 /** A number of tokens to generate. */
 export const tokens = integer(1, Number.MAX_SAFE_INTEGER)
@@ -44,9 +48,9 @@ const REFUSED = [
   'mock_response', 'mock_timeout', 'mock_tool_calls', 'model_info', 'model_list', 'models', 'num_retries', 'organization', 'plugins', 'preset',
   'provider', 'proxy', 'region_name', 'route', 'specific_deployment', 'transforms', 'user_config', 'vertex_credentials', 'vertex_location', 'vertex_project'
 ]
-const refused: Check = () => ({
+const refused: Check = withSchema(() => ({
   code: 'unsupported_parameter', path: '', says: path => `Unsupported parameter: '${path}' cannot be chosen by the caller; it is part of the configuration of the gateway.`
-})
+}), () => null)
 
 /** Goes into the members of every request. */
 export const OPERATORS_OWN: Readonly<Record<string, Check>> = Object.fromEntries(REFUSED.map(name => [name, refused]))

@@ -5,6 +5,7 @@
 import { boolean, integer, isObject, line, list, shape, text, toError, wrongType } from './check.ts'
 import type { Check, Members } from './check.ts'
 import { OPERATORS_OWN } from './parameters.ts'
+import { schemaOf, withSchema } from './schema.ts'
 
 /** A validated request. Members that nobody here knows are kept as they came. */
 export interface RerankRequest {
@@ -21,7 +22,10 @@ export interface RerankRequest {
 
 const MOST_DOCUMENTS = 1000
 
-const document: Check = value => typeof value === 'string' || isObject(value) ? null : wrongType('one of a string or object', value)
+const document: Check = withSchema(
+  value => typeof value === 'string' || isObject(value) ? null : wrongType('one of a string or object', value),
+  () => ({ type: ['string', 'object'] })
+)
 
 const request = shape({
   model: line({ least: 1, most: 256 }),
@@ -32,6 +36,7 @@ const request = shape({
   max_tokens_per_doc: integer(1, Number.MAX_SAFE_INTEGER),
   ...OPERATORS_OWN
 }, 'model', 'query', 'documents')
+export const rerankSchema = () => schemaOf(request)!
 
 /** @throws GatewayError that names the parameter at fault */
 export function validateRerank (body: Members): RerankRequest {

@@ -5,6 +5,7 @@
 import { boolean, isObject, line, missing, shape, text, toError, type Members } from './check.ts'
 import { tokenIds } from './embeddings.ts'
 import { OPERATORS_OWN } from './parameters.ts'
+import { schemaOf } from './schema.ts'
 
 export interface TokenizeRequest {
   readonly model: string
@@ -23,6 +24,8 @@ const tokenize = shape({
   model, content: text(), prompt: text(), add_special: boolean, add_special_tokens: boolean, parse_special: boolean, ...OPERATORS_OWN
 }, 'model')
 const detokenize = shape({ model, tokens: tokenIds, ...OPERATORS_OWN }, 'model', 'tokens')
+export const tokenizeSchema = () => schemaOf(tokenize)!
+export const detokenizeSchema = () => schemaOf(detokenize)!
 
 /** @throws GatewayError that names the parameter at fault */
 export function validateTokenize (body: Members): TokenizeRequest {

@@ -1,6 +1,7 @@
 /** Tools, the choice among them, and their deprecated forerunners. Part of `validateChat`. */
 import { all, boolean, invalidValue, isObject, list, object, oneOf, shape, text, variant, within, wrongType } from './check.ts'
 import type { Check, Fault, Members } from './check.ts'
+import { schemaOf, withSchema } from './schema.ts'
 
 const MOST_TOOLS = 128
 
@@ -52,15 +53,17 @@ const choiceObject = variant('type', {
 })
 const choiceWord = oneOf('none', 'auto', 'required')
 
-export const toolChoice: Check = value => isObject(value) ? choiceObject(value)
-  : typeof value === 'string' ? choiceWord(value) : wrongType("one of 'none', 'auto', 'required' or an object", value)
+export const toolChoice: Check = withSchema(value => isObject(value) ? choiceObject(value)
+  : typeof value === 'string' ? choiceWord(value) : wrongType("one of 'none', 'auto', 'required' or an object", value),
+() => ({ anyOf: [schemaOf(choiceWord), schemaOf(choiceObject)] }))
 
 const callObject = shape({ name: text() }, 'name')
 const callWord = oneOf('none', 'auto')
 
 /** Deprecated by OpenAI in favour of tool_choice, still sent. */
-export const functionCall: Check = value => isObject(value) ? callObject(value)
-  : typeof value === 'string' ? callWord(value) : wrongType("one of 'none', 'auto' or an object", value)
+export const functionCall: Check = withSchema(value => isObject(value) ? callObject(value)
+  : typeof value === 'string' ? callWord(value) : wrongType("one of 'none', 'auto' or an object", value),
+() => ({ anyOf: [schemaOf(callWord), schemaOf(callObject)] }))
 
 /** `tool_choice` and `function_call` need what they choose from. Expects a body whose members have passed. */
 export function choicesExist (body: Members): Fault | null {

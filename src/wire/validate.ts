@@ -8,6 +8,7 @@ import type { Check, Fault, Members } from './check.ts'
 import { messages } from './conversation.ts'
 import { logitBias, onlyWhen, OPERATORS_OWN, seed, stop, tokens } from './parameters.ts'
 import { keepAliveMs } from './keep-alive.ts'
+import { schemaOf, withSchema } from './schema.ts'
 import { choicesExist, functionCall, functions, identifier, toolChoice, tools } from './tools.ts'
 
 const keepAlive: Check = value => keepAliveMs(value) === null
@@ -43,12 +44,12 @@ const PARAMETERS: Record<string, Check> = {
   function_call: functionCall,
   functions,
   keep_alive: keepAlive,
-  logit_bias: logitBias,
+  logit_bias: withSchema(logitBias, () => ({ type: 'object', additionalProperties: { type: 'integer', minimum: -100, maximum: 100 } })),
   logprobs: boolean,
   max_completion_tokens: tokens,
   max_tokens: tokens,
   messages,
-  metadata,
+  metadata: withSchema(metadata, () => ({ type: 'object', maxProperties: 16, additionalProperties: { type: 'string', maxLength: 512 } })),
   modalities: list(oneOf('text', 'audio'), { of: 'strings', most: 2 }),
   model: line({ least: 1, most: 256 }),
   moderation: object,
@@ -83,6 +84,7 @@ const PARAMETERS: Record<string, Check> = {
 export const CHAT_MEMBERS: ReadonlySet<string> = new Set(Object.keys(PARAMETERS))
 
 const request = shape(PARAMETERS, 'model', 'messages')
+export const chatSchema = () => schemaOf(request)!
 
 /**
  * Checks every parameter of chat completions as OpenAI does. The body itself is returned: members that are null are

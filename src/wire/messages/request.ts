@@ -6,6 +6,7 @@
  */
 import { boolean, decimal, integer, invalidValue, isObject, line, list, object, oneOf, shape, stringOr, text, toError, variant, within, wrongType } from '../check.ts'
 import type { Check, Fault, Members } from '../check.ts'
+import { schemaOf } from '../schema.ts'
 import { OPERATORS_OWN, tokens } from '../parameters.ts'
 import { messages, notCarried, textBlocks } from './blocks.ts'
 import { toChatMessages } from './conversation.ts'
@@ -74,6 +75,8 @@ const PARAMETERS: Record<string, Check> = {
 
 const counted = shape(PARAMETERS, 'model', 'messages')
 const asked = shape(PARAMETERS, 'model', 'messages', 'max_tokens')
+export const messagesSchema = () => schemaOf(asked)!
+export const countedSchema = () => schemaOf(counted)!
 
 /**
  * @param body checked, and null members taken out of it

@@ -5,6 +5,7 @@
 import { GatewayError } from '../../errors.ts'
 import { boolean, decimal, integer, invalidValue, line, list, missing, object, oneOf, shape, text, toError, variant } from '../check.ts'
 import type { Check, Fault, Members } from '../check.ts'
+import { schemaOf } from '../schema.ts'
 import { identifier } from '../tools.ts'
 import { metadata } from '../validate.ts'
 import { OPERATORS_OWN } from '../parameters.ts'
@@ -103,6 +104,7 @@ const PARAMETERS: Readonly<Record<string, Check>> = {
 }
 
 const request = shape(PARAMETERS, 'model')
+export const responsesSchema = () => schemaOf(request)!
 
 const unread: Check = () => null
 
