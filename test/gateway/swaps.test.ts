@@ -1,4 +1,7 @@
 /** Models that take turns in one memory, and callers that wait for them: whole gateways, real workers. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type OpenAI from 'openai'
 import { test, type Test } from 'tap'
@@ -8,20 +11,21 @@ import { ask, eventually, readAll, startGateway, type Running } from './harness.
 /** One of them takes about 180 MB, so two do not fit. */
 const ROOM_FOR_ONE = 300_000_000
 
-interface Wish { readonly names?: readonly string[], readonly slots?: number, readonly more?: string, readonly model?: string }
+interface Wish { readonly names?: readonly string[], readonly more?: string, readonly broken?: string }
 
-/** Models `a`, `b` and so on, all the same file, loaded on demand into a memory that has room for one. */
-function start (t: Test, { names = ['a', 'b'], slots = 2, more = '', model = '' }: Wish = {}): Promise<Running> {
-  const models = names.map(name => `{ name: ${name}, path: ${BUILTIN_MODEL.path}, contextTokens: 1024, slots: ${slots}, gpu: false, load: demand${model} }`)
+/** Models `a`, `b` and so on, all the same file but `broken`, loaded on demand into a memory that has room for one. */
+function start (t: Test, { names = ['a', 'b'], more = '', broken }: Wish = {}): Promise<Running> {
+  const files = { ...Object.fromEntries(names.map(name => [name, BUILTIN_MODEL.path])), ...broken !== undefined && { broken } }
+  const models = Object.entries(files).map(([name, path]) => `{ name: ${name}, path: ${path}, contextTokens: 1024, slots: 2, gpu: false, load: demand }`)
   return startGateway(t, `
 backends:
   - name: pool
     kind: pool
     memoryBytes: ${ROOM_FOR_ONE}
     models: [${models.join(', ')}]
-    restart: { backoffMs: 20, maxBackoffMs: 50 }
+    restart: { backoffMs: 20, maxBackoffMs: 50, quarantineAfter: 2 }
 ${more}
-models: [${names.map(name => `{ name: ${name}, targets: [{ backend: pool, model: ${name} }] }`).join(', ')}]
+models: [${Object.keys(files).map(name => `{ name: ${name}, targets: [{ backend: pool, model: ${name} }] }`).join(', ')}]
 tenants: [{ name: default }, { name: other }]
 `)
 }
@@ -93,6 +97,26 @@ test('callers that leave during a load leave nothing behind, and the load goes o
   t.equal((await streamed(client, 'What is the capital of France?', 'a')).text, 'The capital of France is Paris.', 'a load that nobody wants is broken off for one that is wanted')
   t.same([statusOf(running, 'a').state, statusOf(running, 'b').state], ['ready', 'unloaded'])
   t.equal(await running.metric('torchgate_worker_restarts_total'), 0, 'none of it counts as a crash')
+})
+
+test('a model that cannot be loaded gives the memory back, and callers of the others are answered', { timeout: 60_000 }, async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'torchgate-swaps-'))
+  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  const broken = join(folder, 'broken.gguf')
+  const whole = readFileSync(BUILTIN_MODEL.path)
+  // Its head says that it takes as much as the others.
+  writeFileSync(broken, whole.subarray(0, whole.length / 2))
+  const running = await start(t, { names: ['a'], broken })
+  const client = await running.client('default')
+  await streamed(client, 'Hello', 'a')
+  const [failed, ...answers] = await Promise.allSettled([streamed(client, 'Hello', 'broken'), ...[1, 2, 3].map(async at => {
+    await wait(at * 100)
+    return (await streamed(client, 'What is the capital of France?', 'a')).text
+  })])
+  t.match(failed, { status: 'rejected', reason: { message: /w0 quarantined \(load failed: / } })
+  t.same(answers, answers.map(() => ({ status: 'fulfilled', value: 'The capital of France is Paris.' })))
+  t.match(statusOf(running, 'broken'), { state: 'down', queued: 0 })
+  t.ok(running.gateway.pools[0]!.status().usedBytes < ROOM_FOR_ONE)
 })
 
 test('keep_alive of a call says how long its model stays', { timeout: 60_000 }, async t => {
