@@ -16,7 +16,7 @@ export function check (config: Config): Finding[] {
     ...checkNames(config),
     ...config.backends.flatMap((backend, index) => backend.kind === 'pool' ? checkPool(backend, index) : checkUpstream(backend, index, config)),
     ...config.models.flatMap((model, index) => model.targets.flatMap((target, at) => checkTarget(config, model, target, ['models', index, 'targets', at]))),
-    ...config.models.flatMap((model, index) => checkComplexity(model, ['models', index])),
+    ...config.models.flatMap((model, index) => [...checkComplexity(model, ['models', index]), ...checkLot(model, ['models', index])]),
     ...checkLimits(config),
     ...checkReach(config)
   ]
@@ -169,6 +169,14 @@ function checkComplexity ({ order, complexity }: ModelConfig, path: Path): Findi
   if (order !== 'complexity') return [warning([...path, 'complexity'], `has no effect with order: ${order}`)]
   if (complexity.scorer === undefined || complexity.threshold !== undefined) return []
   return [error([...path, 'complexity'], 'expected a threshold beside the scorer; torchgate route train names one')]
+}
+
+function checkLot ({ order, sticky, targets }: ModelConfig, path: Path): Finding[] {
+  if (order === 'weighted') return targets.some(({ weight = 1 }) => weight > 0) ? [] : [error([...path, 'targets'], 'expected one with a weight above 0')]
+  return [
+    ...sticky === undefined ? [] : [warning([...path, 'sticky'], `has no effect with order: ${order}`)],
+    ...targets.flatMap(({ weight }, at) => weight === undefined ? [] : [warning([...path, 'targets', at, 'weight'], `has no effect with order: ${order}`)])
+  ]
 }
 
 export function checkFiles (config: Config): Finding[] {

@@ -159,9 +159,12 @@ export const TargetConfig = Type.Object({
     'a name of printable ASCII without spaces, at most 256 characters',
     'The backend\'s own name of the model. `*` stands for what the `*` of the public name matched.'
   ),
+  weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000, description: 'For `order: weighted`, how often this target comes first, beside the others. 0: only when no other is left. 1 if left out.' })),
   images: Type.Optional(Type.Boolean({ description: 'Can the model see images? `false` keeps calls with images away from it. Left out: a local model cannot, any other can.' }))
 }, { additionalProperties: false })
 export type TargetConfig = Static<typeof TargetConfig>
+
+export const ORDERS = ['listed', 'local_first', 'cloud_first', 'least_busy', 'weighted', 'fastest', 'complexity'] as const
 
 export const ModelConfig = Type.Object({
   name: Pattern(
@@ -170,7 +173,8 @@ export const ModelConfig = Type.Object({
     'Public name that callers use. May end in `*`; an exact name wins, then the longest prefix.'
   ),
   targets: Type.Array(TargetConfig, { minItems: 1, maxItems: 32, description: 'What may answer, in order.' }),
-  order: Type.Enum(['listed', 'local_first', 'cloud_first', 'complexity'] as const, { default: 'listed', description: 'Order in which permitted targets are tried: as listed, nearest first, farthest first, or `complexity`: farthest first for a prompt that looks hard, else nearest first.' }),
+  order: Type.Enum(ORDERS, { default: 'listed', description: 'Order in which permitted targets are tried: as listed; nearest first; farthest first; most free places first; `weighted`, by lot; `fastest`, the shortest time to the first content of streams first, as measured in the last minute; or `complexity`: farthest first for a prompt that looks hard, else nearest first.' }),
+  sticky: Type.Optional(Type.Enum(['call', 'key', 'user', 'conversation'] as const, { description: 'For `order: weighted`, what keeps its target as long as that is there: every call is drawn anew, or all of an API key, of a user (`safety_identifier` or `user` of the request, else the key), or of a conversation (`prompt_cache_key` or how it begins). `call` if left out.' })),
   complexity: Type.Optional(Type.Object({
     scorer: Type.Optional(Type.String({ minLength: 1, description: 'A scorer that `torchgate route train` wrote, relative to the configuration file. Left out: a heuristic, which is told by nothing but the text.' })),
     threshold: Type.Optional(Type.Number({ minimum: -100, maximum: 100, description: 'A prompt that scores higher counts as hard. 1 for the heuristic if left out; a trained scorer needs one, which `torchgate route train` names.' }))
