@@ -5,11 +5,13 @@ import { GatewayError } from '../errors.ts'
 import { DEFAULT_MAX_TOKENS, validateCompletion, type CompletionRequest } from '../wire/completions.ts'
 import { inputsOf } from '../wire/embeddings.ts'
 import { sendJson, type ChoiceOutlet } from './answer.ts'
+import type { Task } from './chat.ts'
 import { Choice } from './choice.ts'
+import { repeat, run, tokensOf, worksOf, type Listener } from './course.ts'
 import type { Model } from './load.ts'
 import { TokenLog, type TokenLogprob } from './logprobs.ts'
-import { readSampling, readStops, seedOf } from './request.ts'
-import type { Work } from './slot.ts'
+import { Marks } from './marks.ts'
+import { readSampling, readStops } from './request.ts'
 import { ThoughtSplitter } from './thoughts.ts'
 
 type Members = Record<string, unknown>
@@ -19,23 +21,29 @@ const MAX_UNSENT_BYTES = 4 * 1024 * 1024
 /** As many tokens as tokenizers look back. */
 const TOKENS_BEFORE = 3
 
-export interface CompletionOptions { readonly isolation: string, readonly signal: AbortSignal }
-
 /**
  * One prompt after the other, the choices of each together.
  * @throws GatewayError that names the parameter at fault, before anything is sent
  */
-export async function answerCompletion (model: Model, body: Members, response: ServerResponse, options: CompletionOptions): Promise<void> {
-  const request = validateCompletion(body)
+export async function answerCompletion (model: Model, task: Task, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  const { wantsMarks, earlier } = task
+  const request = validateCompletion({ ...task.body })
   refuseUnsupported(request)
   const prompts = promptsOf(request, model)
-  const outlet = request.stream === true ? new StreamedTexts(response, request, model.fingerprint) : new WholeTexts(response, request, model.fingerprint)
+  // The likelihoods of what was said are not known any more; and of several prompts, the answers to some.
+  const canGoOn = request.stream === true && request.logprobs === undefined && prompts.length === 1
+  if (earlier !== null && (!canGoOn || earlier.choices.length !== (request.n ?? 1))) {
+    throw new GatewayError('invalid_value', 'choices: this answer cannot go on from here.', { param: 'choices' })
+  }
+  const outlet = request.stream === true
+    ? new StreamedTexts(response, request, { fingerprint: model.fingerprint, isMarked: wantsMarks && canGoOn, earlier })
+    : new WholeTexts(response, request, model.fingerprint)
   const usage = { prompt: 0, completion: 0, cached: 0 }
   for (const [at, prompt] of prompts.entries()) {
     usage.prompt += prompt.tokens.length
-    const done = await continued({ model, request, prompt, outlet, first: at * (request.n ?? 1) }, options)
-    usage.completion += done.reduce((sum, { generatedTokens }) => sum + generatedTokens, 0)
-    usage.cached += done[0]?.cachedTokens ?? 0
+    const { done, said } = await continued({ model, request, prompt, outlet, first: at * (request.n ?? 1) }, task, signal)
+    usage.completion += done.reduce((sum, { generatedTokens }) => sum + generatedTokens, said)
+    usage.cached += Math.min(prompt.tokens.length, done[0]?.cachedTokens ?? 0)
   }
   outlet.finish({
     prompt_tokens: usage.prompt,
@@ -70,36 +78,38 @@ interface Continuation {
   readonly first: number
 }
 
-async function continued ({ model, request, prompt, outlet, first }: Continuation, { isolation, signal }: CompletionOptions) {
+/** @returns what was done, and tokens that were said before */
+async function continued ({ model, request, prompt, outlet, first }: Continuation, { isolation, earlier }: Task, signal: AbortSignal) {
   const { logprobs, n = 1, max_tokens: maxTokens = DEFAULT_MAX_TOKENS } = request
   const spell = logprobs === undefined ? null : model.spell
   const sampling = readSampling({ ...request, logprobs: logprobs !== undefined, top_logprobs: logprobs }, model.vocabularySize)
   const outlets = Array.from({ length: n }, (_, index) => outlet.choice(first + index, request.echo === true ? prompt.text : ''))
   if (maxTokens === 0) {
     for (const one of outlets) one.finish('length')
-    return []
+    return { done: [], said: 0 }
   }
   const stops = readStops(request['stop'])
-  const works = outlets.map((one, index): Work => {
-    const log = spell === null ? null : new TokenLog(spell)
-    const before = prompt.tokens.slice(-TOKENS_BEFORE)
-    const choice = new Choice({ detokenize: model.detokenize, before, thoughts: new ThoughtSplitter(null), calls: null, isParallel: true, stops, log }, one)
-    return {
-      prompt: prompt.tokens,
-      isolation,
-      sampling: { ...sampling, seed: seedOf(index, sampling) },
-      maxTokens,
-      take: (token, scores) => choice.take(token, scores),
-      end: ({ reason }) => { choice.end(reason) }
-    }
-  })
-  return await model.batch.runAll(works, { signal })
+  const choices = outlets.map(one => new Choice({
+    detokenize: model.detokenize,
+    before: prompt.tokens.slice(-TOKENS_BEFORE),
+    thoughts: new ThoughtSplitter(null),
+    calls: null,
+    isParallel: true,
+    stops,
+    log: spell === null ? null : new TokenLog(spell)
+  }, one))
+  const before = repeat(choices, earlier)
+  outlet.goOn()
+  const works = worksOf({ prompt: prompt.tokens, isolation, sampling, maxTokens, contextTokens: model.contextTokens, before }, choices, outlet)
+  return { done: await run(model.batch, works, { isContinued: earlier !== null, signal }), said: tokensOf(before) }
 }
 
 /** Where the texts go. */
-interface Texts {
+interface Texts extends Listener {
   /** @param echoed stands before the answer */
   choice (index: number, echoed: string): ChoiceOutlet
+  /** What was said up to here was said before, by the stream that this one goes on with. */
+  goOn (): void
   finish (usage: Members): void
 }
 
@@ -128,7 +138,17 @@ class WholeTexts implements Texts {
     })
   }
 
+  begin (): void { /* Nothing is sent before the end. */ }
+  goOn (): void { /* Nobody can go on with a body. */ }
+  took (): void { /* Likewise. */ }
+  over (): void { /* Likewise. */ }
   finish (usage: Members): void { sendJson(this.#response, 200, { ...this.#head, choices: this.#choices, usage }) }
+}
+
+interface StreamFacts extends Pick<Task, 'earlier'> {
+  readonly fingerprint: string
+  /** Says between the events which tokens they came from (marks.ts). */
+  readonly isMarked: boolean
 }
 
 /** Server-sent events. */
@@ -137,12 +157,35 @@ class StreamedTexts implements Texts {
   readonly #head: Members
   readonly #hasLogprobs: boolean
   readonly #includeUsage: boolean
+  readonly #marks: Marks | null
+  /** What is said now was said before, by the stream that this one goes on with. */
+  #isRepeating: boolean
 
-  constructor (response: ServerResponse, request: CompletionRequest, fingerprint: string) {
+  constructor (response: ServerResponse, request: CompletionRequest, { fingerprint, isMarked, earlier }: StreamFacts) {
     this.#response = response
-    this.#head = headOf(request, fingerprint)
+    this.#head = { ...headOf(request, fingerprint), ...earlier !== null && { id: earlier.id, created: earlier.created } }
     this.#hasLogprobs = request.logprobs !== undefined
     this.#includeUsage = request.stream_options?.include_usage === true
+    this.#marks = isMarked ? new Marks(mark => { this.#response.write(mark) }) : null
+    this.#isRepeating = earlier !== null
+  }
+
+  begin (): void {
+    if (this.#response.headersSent) return
+    this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
+    this.#marks?.begin(this.#head)
+  }
+
+  goOn (): void { this.#isRepeating = false }
+
+  took (index: number, token: number): void {
+    this.#marks?.took(index, token)
+    this.#marks?.settle()
+  }
+
+  over (index: number): void {
+    this.#marks?.over(index)
+    this.#marks?.settle()
   }
 
   choice (index: number, echoed: string): ChoiceOutlet {
@@ -153,6 +196,8 @@ class StreamedTexts implements Texts {
       const logprobs = this.#hasLogprobs ? legacyLogprobs(log, offset + pending.length) : null
       pending = ''
       offset += said.length
+      if (this.#isRepeating) return
+      this.#marks?.said(index)
       this.#event({ choices: [{ text: said, index, logprobs, finish_reason: reason }], ...this.#includeUsage && { usage: null } })
     })
   }
@@ -163,7 +208,7 @@ class StreamedTexts implements Texts {
   }
 
   #event (rest: Members): void {
-    if (!this.#response.headersSent) this.#response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' })
+    this.begin()
     this.#response.write(`data: ${JSON.stringify({ ...this.#head, ...rest })}\n\n`)
     if (this.#response.writableLength > MAX_UNSENT_BYTES) throw new GatewayError('client_closed', `The reader left ${this.#response.writableLength} bytes unread.`)
   }

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { GatewayError, toGatewayError } from '../errors.ts'
 import { parseBody } from '../wire/parse.ts'
 import { sendError, sendJson } from './answer.ts'
-import { answerChat } from './chat.ts'
+import { answerChat, type Task } from './chat.ts'
 import { answerCompletion } from './completion.ts'
 import { answerEmbeddings } from './embeddings.ts'
 import type { Model } from './load.ts'
@@ -38,16 +38,11 @@ export function serveModel (model: Model, log: (line: string) => void): Service 
   const routes: [string, Handler][] = [
     ['POST /v1/chat/completions', async (request, response) => {
       const signal = begin(response)
-      const marks = header(request, 'x-torchgate-marks')
-      const body = await bodyOf(request)
-      // Not for callers: the pool has a stream go on here whose worker ended.
-      const asked = marks === 'continue' ? readContinuation(body, model) : { request: body, earlier: null }
-      const task = { body: asked.request, isolation: isolationOf(request), wantsMarks: marks !== '', earlier: asked.earlier }
-      await answerChat(model, task, response, signal)
+      await answerChat(model, await taskOf(request, model), response, signal)
     }],
     ['POST /v1/completions', async (request, response) => {
       const signal = begin(response)
-      await answerCompletion(model, await bodyOf(request), response, { isolation: isolationOf(request), signal })
+      await answerCompletion(model, await taskOf(request, model), response, signal)
     }],
     ['POST /v1/embeddings', async (request, response) => {
       const signal = begin(response)
@@ -167,6 +162,14 @@ async function readBody (request: IncomingMessage): Promise<Buffer> {
   }
   if (bytes > MAX_BODY_BYTES) throw new GatewayError('request_too_large', `The body is larger than ${MAX_BODY_BYTES} bytes.`)
   return Buffer.concat(chunks)
+}
+
+/** Going on is not for callers: the pool has a stream go on here whose worker ended. */
+async function taskOf (request: IncomingMessage, model: Model): Promise<Task> {
+  const marks = header(request, 'x-torchgate-marks')
+  const body = await bodyOf(request)
+  const asked = marks === 'continue' ? readContinuation(body, model) : { request: body, earlier: null }
+  return { body: asked.request, isolation: isolationOf(request), wantsMarks: marks !== '', earlier: asked.earlier }
 }
 
 function isolationOf (request: IncomingMessage): string { return header(request, 'x-torchgate-isolation') }

@@ -83,3 +83,24 @@ tenants: [{ name: default }]
   t.equal(await running.metric('torchgate_midstream_failures_total', { action: 'surfaced' }), 1)
   t.ok(await eventually(() => workers().every(({ busySlots }) => busySlots === 0)))
 })
+
+test('a stream of a raw prompt goes on at another worker too', { timeout: 60_000 }, async t => {
+  const running = await startGateway(t, `
+backends:${pilotPool(1, 2)}
+models: [{ name: pilot, targets: [{ backend: pool, model: pilot }] }]
+tenants: [{ name: default }]
+`)
+  const client = await running.client('default')
+  const question = { model: 'pilot', prompt: 'Count from 1 to 40', max_tokens: 40, temperature: 0, stream: true as const }
+  const collect = async (death: boolean): Promise<{ text: string, ids: number }> => {
+    const chunks: OpenAI.Completion[] = []
+    for await (const chunk of await client.completions.create(question)) {
+      if (chunks.push(chunk) === 10 && death) process.kill(running.gateway.pools[0]!.status().models[0]!.workers.find(({ busySlots }) => busySlots > 0)!.pid!, 'SIGKILL')
+    }
+    return { text: chunks.map(({ choices }) => choices[0]?.text ?? '').join(''), ids: new Set(chunks.map(({ id }) => id)).size }
+  }
+  const undisturbed = await collect(false)
+  t.same(await collect(true), undisturbed)
+  t.equal(undisturbed.ids, 1)
+  t.match((await running.records(2)).at(-1), { outcome: 'ok', attempts: [{ error: 'worker_crashed' }, { error: null }] })
+})
