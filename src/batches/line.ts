@@ -28,6 +28,8 @@ export interface Tried {
   readonly restMs: number
 }
 
+/** Beyond the tries of a line: how often the gateway may end while it is under way, before the line is believed to be what ends it. */
+const MOST_LOST = 10
 const NOTHING: LineUsage = { input: 0, cachedInput: 0, output: 0, reasoning: 0 }
 
 /** Asks what a line asks, as a call of its own: with its key, its limits and its record. Never throws. */
@@ -40,7 +42,7 @@ export async function answerLine (parts: LineParts, batch: BatchRow, line: LineR
   let body: unknown = null
   const outlet = { body: (_bytes: Buffer, value: unknown) => { body = value }, begin: onlyWhole, frame: onlyWhole, end: onlyWhole }
   try {
-    if (line.tries >= parts.tries) throw lost(line)
+    if (line.tries >= parts.tries + MOST_LOST) throw lost(line)
     const principal = await allowed(parts.tenants, batch)
     const asked = await bodyOf(parts.files, batch, line)
     call.record.receivedMs = call.elapsedMs
@@ -89,7 +91,7 @@ export function unanswered (customId: string, status: 'expired' | 'cancelled'): 
 function newLineId (): string { return `batch_req_${randomBytes(12).toString('hex')}` }
 
 function lost ({ tries }: LineRow): GatewayError {
-  return new GatewayError('backend_interrupted', `The request was given up: it was under way ${tries} times when its backend failed or the gateway ended.`)
+  return new GatewayError('backend_interrupted', `The request was given up: ${tries} times it was under way when the gateway ended or its backend failed.`)
 }
 
 function onlyWhole (): never { throw new GatewayError('backend_invalid_answer', 'The backend streams an answer that was to be whole.') }

@@ -93,7 +93,7 @@ export class Files {
 
   /** @throws GatewayError `storage_full` when the tenant has no room for anything more */
   async assertRoom (tenant: string): Promise<void> {
-    if (await this.#parts.store.usedBytes(tenant) >= this.#parts.perTenantBytes) throw this.#full(tenant)
+    if (await this.#parts.store.usedBytes(tenant) >= this.#parts.perTenantBytes) throw this.#full(tenant, null)
   }
 
   /** @throws GatewayError `file_not_found` */
@@ -201,10 +201,10 @@ export class Files {
     return { id, tenant, purpose, filename, dataClass, bytes, createdAt, expiresAt: new Date(createdAt.getTime() + lastsMs) }
   }
 
-  #full (tenant: string): GatewayError {
+  #full (tenant: string, param: string | null = 'file'): GatewayError {
     const { perTenant, perTenantBytes } = this.#parts
     const most = `${perTenant} files (files.perTenant) of ${perTenantBytes} bytes together (files.perTenantBytes)`
-    return new GatewayError('storage_full', `The tenant ${tenant} may keep ${most}; delete some first.`, { param: 'file' })
+    return new GatewayError('storage_full', `The tenant ${tenant} may keep ${most}; delete some first.`, { param })
   }
 
   async #open (id: string): Promise<FileHandle> {
