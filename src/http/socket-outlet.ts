@@ -43,9 +43,13 @@ export class SocketOutlet implements AnswerSink {
 
   end (): void {}
 
-  /** An answer ends once: what event streams say in an error event first, stands in the failed response too. */
+  /** An answer ends once: what event streams say in an error event first, stands in the failed response too, which takes its number. */
   endWith (events: string): void {
-    for (const event of eventsIn(events)) if (!event.startsWith('{"type":"error"')) this.#send(event)
+    let dropped = 0
+    for (const event of eventsIn(events)) {
+      if (event.startsWith('{"type":"error"')) dropped++
+      else this.#send(event.replace(/"sequence_number":(\d+)/, (_, number) => `"sequence_number":${Number(number) - dropped}`))
+    }
   }
 
   /** Before the answer has begun. */
