@@ -5,6 +5,7 @@ import { serveChat, type Services } from '../pipeline/chat.ts'
 import { serveNative } from '../pipeline/responses.ts'
 import type { Principal } from '../tenants/tenants.ts'
 import { ResponseAnswer } from '../wire/responses/answer.ts'
+import { blamed } from '../wire/responses/blame.ts'
 import { replayed } from '../wire/responses/native.ts'
 import { readNative, readRequest, type ResponseRequest } from '../wire/responses/request.ts'
 import { validateChat } from '../wire/validate.ts'
@@ -48,14 +49,14 @@ export async function readCall ({ services, turns }: { services: Services, turns
   if (!mayBeNative) {
     const { chat, warnings: more } = turns.chat(tenant.name, turn)
     warnings.push(...more)
-    return { turn, stored, warnings, life: serveChat, chat, outlet: (inner, _call, onEnd) => translated(inner, onEnd) }
+    return { turn, stored, warnings, life: inWordsOf(asked, chat, serveChat), chat, outlet: (inner, _call, onEnd) => translated(inner, onEnd) }
   }
 
   const said = fault === null ? attempt(() => turns.chat(tenant.name, turn)) : { value: null, fault }
   const chat = said.value === null ? said : attempt(() => validateChat(said.value.chat))
   const ofChat = [...warnings, ...said.value?.warnings ?? []]
   let answersNatively = false
-  const life = serveNative({
+  const life = inWordsOf(asked, chat.value ?? {}, serveNative({
     model: asked.model,
     stream: asked.stream,
     native: nativeBody(turns, tenant.name, turn, stored),
@@ -65,7 +66,7 @@ export async function readCall ({ services, turns }: { services: Services, turns
       answersNatively = isNow
       warnings.splice(0, Infinity, ...isNow ? left : ofChat)
     }
-  })
+  }))
   // Where nothing of it is the gateway's own, not a byte of the answer is changed.
   const isOwn = stored || isRemembering || asked.previousId !== null
   const rewrite = isOwn ? (response: Members): Members => ({ ...response, id: turn.id, store: stored, previous_response_id: asked.previousId }) : null
@@ -77,6 +78,11 @@ export async function readCall ({ services, turns }: { services: Services, turns
     chat: { stream: asked.stream },
     outlet: (inner, call, onEnd) => new EitherOutlet(() => answersNatively, new NativeOutlet(inner, { call, rewrite, onEnd }), () => translated(inner, onEnd))
   }
+}
+
+/** What is wrong with an image is told of the input, not of the chat that it became. */
+function inWordsOf ({ items }: ResponseRequest, chat: object, life: typeof serveChat): typeof serveChat {
+  return (...call) => life(...call).catch((error: unknown) => { throw blamed(error, chat as Members, items) })
 }
 
 /** Whether a target of the model speaks the dialect itself. */

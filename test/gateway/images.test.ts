@@ -45,7 +45,7 @@ test('images', { timeout: 60_000 }, async t => {
   await t.test('are refused by name where no model sees them, in every dialect', async t => {
     const before = one.seen.requests.length
     await t.rejects(open.chat.completions.create(asked('blind', PHOTO)), { status: 400, code: 'unsupported_value', param: `${AT}.url`, message: /`blind` can see images/ })
-    await t.rejects(open.responses.create({ model: 'blind', input: [{ role: 'user', content: [{ type: 'input_image', image_url: PHOTO, detail: 'auto' }] }] }), { status: 400, code: 'unsupported_value' })
+    await t.rejects(open.responses.create({ model: 'blind', input: [{ role: 'user', content: [{ type: 'input_image', image_url: PHOTO, detail: 'auto' }] }] }), { status: 400, code: 'unsupported_value', param: 'input[0].content[0].image_url' })
     const source = { type: 'base64' as const, media_type: 'image/png' as const, data: png(1, 1).toString('base64') }
     await t.rejects(messages.messages.create({ model: 'blind', max_tokens: 5, messages: [{ role: 'user', content: [{ type: 'image', source }] }] }), { status: 400, message: /can see images/ })
     await t.rejects(closed.chat.completions.create(asked('mixed', PHOTO)), { status: 503, code: 'no_eligible_target' }, 'the one that sees is too far')
@@ -62,7 +62,9 @@ test('images', { timeout: 60_000 }, async t => {
     await refused(/cannot be read/, dataUrl('png', Buffer.from('hello')))
     await refused(/image\/png, image\/jpeg/, dataUrl('tiff', png(1, 1)))
     await refused(/at most 3 images/, PHOTO, PHOTO, PHOTO, PHOTO)
-    await t.rejects(open.responses.create({ model: 'sees', input: [{ role: 'user', content: [{ type: 'input_image', image_url: dataUrl('png', png(2000, 2000)), detail: 'auto' }] }] }), { status: 400, message: /pixels/ })
+    const large = { type: 'input_image' as const, image_url: dataUrl('png', png(2000, 2000)), detail: 'auto' as const }
+    const talk = [{ role: 'user' as const, content: 'Hello' }, { role: 'user' as const, content: [{ type: 'input_text' as const, text: 'Look.' }, large] }]
+    await t.rejects(open.responses.create({ model: 'sees', instructions: 'See.', input: talk }), { status: 400, param: 'input[1].content[1].image_url', message: /'input\[1\]\.content\[1\]\.image_url'.*pixels/ })
     t.equal(one.seen.requests.length, before)
     await open.chat.completions.create(asked('sees', PHOTO, dataUrl('jpeg', jpeg(1000, 1000)), PHOTO))
     t.equal(one.seen.requests.length, before + 1)
