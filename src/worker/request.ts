@@ -190,10 +190,15 @@ function readContent (content: unknown, role: unknown, path: string): string {
     const at = `${path}[${i}]`
     if (!isObject(part)) throw wrongType(at, 'an object', part)
     if (part['type'] === 'refusal' && typeof part['refusal'] === 'string') return part['refusal']
-    if (part['type'] !== 'text') throw unsupported(at, `${at} is no text; this model reads text only.`)
+    if (part['type'] !== 'text') throw unsupported(at, `${at} is no text but ${typeName(part['type'])}; local models read text only.`)
     if (typeof part['text'] !== 'string') throw wrongType(`${at}.text`, 'a string', part['text'])
     return part['text']
   }).join('')
+}
+
+/** What a caller wrote there is told only where it is one of the API's own words. */
+function typeName (type: unknown): string {
+  return ['image_url', 'input_audio', 'file', 'video_url'].find(known => known === type) ?? 'something else'
 }
 
 /** Templates want the arguments of a call as an object; the wire has them as JSON text. */
