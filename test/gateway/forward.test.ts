@@ -308,6 +308,8 @@ test('what is no text is passed to those who serve it', { timeout: 60_000 }, asy
       t.match(await post(running, key, '/v1/audio/transcriptions', Readable.from([body])), { status, body: { error: { param } } }, what)
     }
     t.match(await post(running, key, '/v1/audio/speech', Readable.from([forms[0]![1]])), { status: 415 })
+    const huge = await toFile(Buffer.alloc(3_000_000), 'a.mp3')
+    t.match(await refusal(open.audio.transcriptions.create({ model: 'media', file: huge })), { status: 413, code: 'request_too_large' }, 'told by its length')
     const json415 = await fetch(`${running.url}/v1/audio/transcriptions`, { method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: '{}' })
     t.equal(json415.status, 415)
     t.equal(one.heard.length, before, 'none of it was sent on')
