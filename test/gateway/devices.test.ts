@@ -13,7 +13,7 @@ ${more}`
 /** An nvidia-smi before the PATH of this host. */
 function withSmi (t: Test, script: string): { readonly env: NodeJS.ProcessEnv, print (script: string): void } {
   const folder = mkdtempSync(join(tmpdir(), 'smi-'))
-  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  t.teardown(() => { rmSync(folder, { recursive: true, maxRetries: 5 }) })
   const print = (body: string): void => {
     writeFileSync(join(folder, 'nvidia-smi'), `#!/bin/sh\n${body}\n`)
     chmodSync(join(folder, 'nvidia-smi'), 0o755)

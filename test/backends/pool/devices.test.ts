@@ -1,4 +1,5 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { test, type Test } from 'tap'
@@ -15,7 +16,9 @@ interface Fake { readonly folder: string, readonly env: NodeJS.ProcessEnv, print
 
 /** A program called nvidia-smi in a folder of its own, before the PATH of this host. */
 function fake (t: Test, script: string): Fake {
-  const folder = t.testdir()
+  const folder = mkdtempSync(join(tmpdir(), 'smi-'))
+  // What a killed script had begun may still be written.
+  t.teardown(() => { rmSync(folder, { recursive: true, maxRetries: 5 }) })
   const print = (body: string): void => {
     writeFileSync(join(folder, 'nvidia-smi'), `#!/bin/sh\n${body}\n`)
     chmodSync(join(folder, 'nvidia-smi'), 0o755)

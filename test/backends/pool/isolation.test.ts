@@ -171,10 +171,11 @@ test('the model that comes along loads and answers under isolation, also behind 
   symlinkSync(BUILTIN_MODEL.path, join(folder, 'models', 'linked.gguf'))
   const pool = createPool(configOf({
     isolation: networkNamespace ? 'required' : 'auto',
+    timeouts: { loadMs: 60_000 },
     models: [{ path: join(folder, 'models', 'linked.gguf'), sha256: BUILTIN_MODEL.sha256, slots: 2 }, { name: 'auto', path: BUILTIN_MODEL.path, gpu: 'auto' }]
   }), { observer: NOBODY })
   t.teardown(() => pool.close(AbortSignal.abort()))
-  await pool.whenReady(AbortSignal.timeout(30_000))
+  await pool.whenReady(AbortSignal.timeout(60_000))
   for (const model of ['m', 'auto']) {
     const answer = await pool.chat({ model, messages: [{ role: 'user', content: 'Hi' }], temperature: 0, max_tokens: 8 }, { signal: AbortSignal.timeout(30_000), boundary: 'local', callId: '1', isolation: 'acme' })
     t.match(JSON.parse(answer.kind === 'body' ? answer.bytes.toString() : '{}'), { choices: [{ message: { content: /\w/ } }] })
