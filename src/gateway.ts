@@ -326,7 +326,7 @@ function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, { po
 }
 
 /** A model that is loaded on demand need not be loaded. */
-const USABLE: ReadonlySet<string> = new Set(['ready', 'saturated', 'idle'])
+const USABLE: ReadonlySet<string> = new Set(['ready', 'weak', 'saturated', 'idle'])
 
 interface Readiness { ready: boolean, checks: Record<string, string> }
 

@@ -68,8 +68,8 @@ export interface ChatOptions {
 }
 
 export interface Availability {
-  /** `idle`: not loaded, and loaded when a call comes, which waits for it. */
-  readonly state: 'ready' | 'idle' | 'loading' | 'saturated' | 'down'
+  /** `idle`: not loaded, and loaded when a call comes, which waits for it. `weak`: fails or dawdles too often of late, or comes back from a rest. */
+  readonly state: 'ready' | 'weak' | 'idle' | 'loading' | 'saturated' | 'down'
   /** Calls waiting for a place. */
   readonly queued: number
   readonly freeSlots: number

@@ -43,6 +43,8 @@ export interface ExchangeOptions {
   readonly choices?: number
   /** Holds the attempt for as long as it has, or waits for, a connection. */
   readonly attempts?: Attempts
+  /** Told, once, of an answer that broke off after its first content. */
+  readonly broken?: (error: GatewayError) => void
   /** For a server that speaks another dialect. */
   readonly translation?: Translation
 }
@@ -109,6 +111,7 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
   #timer: NodeJS.Timeout | undefined
   #isAnswered = false
   #isComplete = false
+  #isBroken = false
   /** Set when the connection is not ours any more: the reason, or null when the response ended well. */
   #over: { readonly reason: GatewayError | null } | null = null
 
@@ -210,9 +213,16 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
   }
 
   cut (error: GatewayError): void {
+    this.#tellBroken(error)
     if (this.#over !== null || (this.#isComplete && error.code === 'client_closed')) return
     this.#release(error)
     this.#controller?.abort(error)
+  }
+
+  #tellBroken (error: GatewayError): void {
+    if (!this.#isAnswered || this.#isComplete || this.#isBroken || error.code === 'client_closed') return
+    this.#isBroken = true
+    this.#options.broken?.(error)
   }
 
   /** Ends the attempt at once, wherever it is. */

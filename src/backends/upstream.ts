@@ -77,9 +77,10 @@ export class Upstream {
   availability (model: string): Availability {
     const busy = this.#attempts.size
     const freeSlots = Math.max(0, this.#connections - busy)
-    const rest = this.#health.rest(model, performance.now())
+    const now = performance.now()
+    const rest = this.#health.rest(model, now)
     return {
-      state: this.#isClosing || rest !== null ? 'down' : freeSlots === 0 ? 'saturated' : 'ready',
+      state: this.#isClosing || rest !== null ? 'down' : freeSlots === 0 ? 'saturated' : this.#health.isWeak(model, now) ? 'weak' : 'ready',
       queued: Math.max(0, busy - this.#connections),
       freeSlots,
       contextTokens: null,
@@ -94,6 +95,9 @@ export class Upstream {
       throw new GatewayError('backend_overloaded', `${this.name} has ${this.#connections} calls running and as many waiting.`)
     }
     const dispatcher = this.#dial(this.#origin, boundary)
+    const startedAt = performance.now()
+    this.#health.asked(model, startedAt)
+    const failed = (failure: GatewayError) => { if (!signal.aborted) this.#health.failed(model, failure, performance.now()) }
     try {
       const answer = await exchange(dispatcher, {
         origin: this.#origin,
@@ -109,14 +113,16 @@ export class Upstream {
         secrets: this.#secrets,
         choices,
         attempts: this.#attempts,
+        broken: failed,
         ...route !== undefined && { route },
         ...translation !== undefined && { translation }
       })
-      this.#health.answered(model, performance.now())
+      const now = performance.now()
+      this.#health.answered(model, now, stream ? now - startedAt : null)
       return answer
     } catch (error) {
       const failure = toGatewayError(error)
-      if (!signal.aborted) this.#health.failed(model, failure, performance.now())
+      failed(failure)
       throw failure
     }
   }

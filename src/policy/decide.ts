@@ -13,7 +13,7 @@ export interface Candidate {
   /** The backend's own name of the model. */
   readonly model: string
   readonly locality: Locality
-  readonly state: 'ready' | 'idle' | 'loading' | 'saturated' | 'down'
+  readonly state: 'ready' | 'weak' | 'idle' | 'loading' | 'saturated' | 'down'
   /** Of one that is down, where more is known than that. */
   readonly whyDown?: 'rate_limited' | 'key_refused'
   /** When one that is down is asked again. */
@@ -63,7 +63,7 @@ export type RejectionReason = (typeof REJECTION_REASONS)[number]
 
 /**
  * Hard rules first: what lies outside the boundary is out whatever else is true. Then health. The order only sorts
- * what is left; a target that is still loading comes after those that are ready. One that is loaded on demand keeps its
+ * what is left; a target that is weak comes after those that are well, and one that is still loading comes last. One that is loaded on demand keeps its
  * place while it is idle: a call has to come for it, or it would never be loaded.
  */
 export function decide (facts: Facts): Plan {
@@ -89,8 +89,10 @@ function refusal (candidate: Candidate, boundary: Locality): RejectionReason | n
 }
 
 function readyFirst (a: Candidate, b: Candidate): number {
-  return Number(a.state === 'loading') - Number(b.state === 'loading')
+  return LATER[a.state] - LATER[b.state]
 }
+
+const LATER: Readonly<Record<Candidate['state'], number>> = { ready: 0, idle: 0, saturated: 0, weak: 1, loading: 2, down: 3 }
 
 /**
  * The plan in one ASCII line for `x-torchgate-why`, from enums and configured names only, so no caller's text gets in:

@@ -46,7 +46,7 @@ test('a drain waits for the last one, and cuts off what is left when it may wait
   const [first, second] = [attempt(attempts, cut), attempt(attempts, cut)]
   const patience = new AbortController()
   let isOver = false
-  const drained = attempts.drain(REASON, patience.signal).then(() => { isOver = true })
+  const drained = attempts.drain(REASON, patience.signal).finally(() => { isOver = true })
   attempts.delete(first)
   await new Promise(setImmediate)
   t.notOk(isOver)

@@ -79,7 +79,7 @@ test('headers that belong to the gateway or to HTTP are refused by name', t => {
   t.end()
 })
 
-test('five failures in a row and it is down, until a probe succeeds', async t => {
+test('five failures in a row and it is down; an answer makes it weak, five make it ready', async t => {
   const { provider, backend } = await meet(t, answers(500, ''))
   for (let failures = 0; failures < 5; failures++) {
     t.equal(backend.availability('gpt-x').state, 'ready')
@@ -88,7 +88,21 @@ test('five failures in a row and it is down, until a probe succeeds', async t =>
   t.equal(backend.availability('gpt-x').state, 'down')
   provider.script = answers(200, COMPLETION)
   await backend.chat(request, options)
+  t.equal(backend.availability('gpt-x').state, 'weak')
+  for (let answered = 0; answered < 4; answered++) await backend.chat(request, options)
   t.equal(backend.availability('gpt-x').state, 'ready')
+})
+
+test('a stream that breaks off counts against the model', async t => {
+  const word = 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+  const { provider, backend } = await meet(t, socket => { socket.end(`HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n${word}`) })
+  for (let times = 0; times < 20; times++) {
+    const answer = await backend.chat({ ...request, stream: true }, options)
+    if (answer.kind !== 'stream') throw new Error('no stream')
+    await t.rejects(async () => { for await (const frame of answer.frames) t.ok(frame.length) }, { code: 'backend_interrupted' })
+  }
+  t.equal(backend.availability('gpt-x').state, 'weak')
+  t.equal(provider.requests.length, 20)
 })
 
 test('a model that fails rests alone; a backend that cannot be reached rests with all its models', async t => {
@@ -106,6 +120,8 @@ test('a model that fails rests alone; a backend that cannot be reached rests wit
   t.equal(backend.availability('well').state, 'down')
   provider.script = answers(200, COMPLETION)
   await ask('other')
+  t.equal(backend.availability('well').state, 'weak')
+  for (let answered = 0; answered < 4; answered++) await ask('other')
   t.equal(backend.availability('well').state, 'ready')
 })
 

@@ -18,6 +18,13 @@ test('order: as listed, nearest first, farthest first', async t => {
   t.same(chosen({ order: 'cloud_first' }), ['cloud', 'rack', 'pool'])
 })
 
+test('a weak target comes after those that are well, whatever the order, and before one that loads', async t => {
+  const candidates = [candidate('loads', 'local', 'loading'), candidate('weak', 'local', 'weak'), candidate('idle', 'cloud', 'idle'), cloud]
+  t.same(chosen({ candidates }), ['idle', 'cloud', 'weak', 'loads'])
+  t.same(chosen({ candidates, order: 'local_first' }), ['idle', 'cloud', 'weak', 'loads'])
+  t.same(chosen({ candidates: candidates.slice(0, 2), order: 'local_first' }), ['weak', 'loads'], 'better than none')
+})
+
 test('order complexity: hard prompts go far first, all others near', async t => {
   const at = (score: number) => chosen({ order: 'complexity', complexity: { score, threshold: 0.5 } })
   t.same(at(0.6), ['cloud', 'rack', 'pool'])

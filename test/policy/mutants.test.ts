@@ -32,7 +32,9 @@ const MUTANTS: ReadonlyArray<readonly [file: string, from: string, to: string]> 
   ['order.ts', 'queued - freeSlots', 'queued'],
   ['order.ts', 'queued - freeSlots', '-freeSlots'],
   ['decide.ts', "score > threshold ? '>' : '<='", "'>'"],
-  ['decide.ts', "Number(a.state === 'loading') - Number(b.state === 'loading')", "Number(b.state === 'loading') - Number(a.state === 'loading')"],
+  ['decide.ts', 'LATER[a.state] - LATER[b.state]', 'LATER[b.state] - LATER[a.state]'],
+  ['decide.ts', 'weak: 1', 'weak: 0'],
+  ['decide.ts', 'loading: 2', 'loading: 1'],
   ['order.ts', '(a, b) => byDistance(a.locality, b.locality)', '(a, b) => byDistance(b.locality, a.locality)'],
   ['decide.ts', 'else rejected.push({ candidate, reason })', ''],
   ['decide.ts', 'if (line.length + part.length > WHY_LIMIT)', 'if (false)']
