@@ -15,6 +15,7 @@ import { parseBody } from '../wire/parse.ts'
 import { ResponseAnswer } from '../wire/responses/answer.ts'
 import type { CallerOutlet } from './dialect.ts'
 import type { KeptResponses } from './kept.ts'
+import type { Remembering } from './remembering.ts'
 import { readCall, type ResponseCall } from './response-call.ts'
 import { SocketOutlet } from './socket-outlet.ts'
 import type { Remembered, Turns } from './turns.ts'
@@ -27,6 +28,7 @@ export interface SocketParts {
   readonly recorders: readonly Recorder[]
   readonly onStart: () => void
   readonly turns: Turns
+  readonly remembering: Remembering
   readonly kept: KeptResponses
   readonly tenants: Tenants
   /** Why no further call can be taken now; null while there is no reason. */
@@ -85,7 +87,7 @@ export class ResponseSocket {
     socket.once('close', () => {
       clearInterval(this.#timer)
       this.#waiting.length = 0
-      this.#last = null
+      this.#remember(null)
       this.#gone.abort()
     })
   }
@@ -164,7 +166,7 @@ export class ResponseSocket {
       call.end(error)
       if (error.code === 'internal_error') this.#parts.onFailure(error, call.id)
       // What a request that failed went on from is forgotten: its caller may not know how far it came.
-      if (previousId !== null && previousId === this.#last?.id) this.#last = null
+      if (previousId !== null && previousId === this.#last?.id) this.#remember(null)
       if (outlet.begun) answer?.fail(error)
       else outlet.refuse(error)
     }
@@ -207,7 +209,15 @@ export class ResponseSocket {
       this.#parts.kept.keep({ tenant: tenant.name, dataClass, response, ...input })
     }
     const characters = JSON.stringify(said).length + (before?.characters ?? JSON.stringify(earlier).length)
-    this.#last = characters > this.#parts.limits.bodyLimitBytes ? null : { id, items: [...earlier, ...said], dataClass, isKept: stored, characters }
+    // A caller that has left comes back with another connection.
+    const isTooMuch = characters > this.#parts.limits.bodyLimitBytes || this.#gone.signal.aborted
+    this.#remember(isTooMuch ? null : { id, items: [...earlier, ...said], dataClass, isKept: stored, characters })
+  }
+
+  #remember (last: Last | null): void {
+    this.#last = last
+    if (last === null) this.#parts.remembering.drop(this)
+    else this.#parts.remembering.hold(this, last.characters, () => { this.#last = null })
   }
 
   #outlet (lane: string | null, warnings: readonly string[] = []): SocketOutlet {

@@ -5,15 +5,19 @@ import type { FastifyInstance } from 'fastify'
 import { WebSocketServer } from 'ws'
 import { GatewayError } from '../errors.ts'
 import { credentialOf, hopsOf } from '../listener/headers.ts'
+import { Remembering } from './remembering.ts'
 import { ResponseSocket, type SocketParts } from './socket.ts'
 
 const PATH = /^\/v1\/responses(?:\?|$)/
+/** Characters of all that all connections remember. */
+const MOST_REMEMBERED = 134_217_728
 /** The header was checked when the connection was made. */
 const ANY_HOPS = Infinity
 
 interface Upgrade { readonly socket: Socket, readonly head: Buffer }
 
-export async function responseSockets (server: FastifyInstance, parts: SocketParts): Promise<void> {
+export async function responseSockets (server: FastifyInstance, given: Omit<SocketParts, 'remembering'>): Promise<void> {
+  const parts = { ...given, remembering: new Remembering(MOST_REMEMBERED) }
   const upgrades = new WeakMap<IncomingMessage, Upgrade>()
   const open = new Set<ResponseSocket>()
   // Compression is off: it costs memory for each connection, and would tell how alike secrets and answers are.

@@ -10,6 +10,8 @@ export interface NativeAsk { readonly model: string, readonly stream: boolean, r
 
 /** Longest event: the last one holds the whole answer. */
 const MOST_BYTES = 67_108_864
+/** Of a blank line all but its last byte. */
+const TAIL_BYTES = '\r\n\r'.length
 
 /** Hosted tools of which a backend reads what belongs to the operator's account there. */
 const OF_THE_ACCOUNT: ReadonlySet<unknown> = new Set(['file_search'])
@@ -70,6 +72,8 @@ export function eventsIn (bytes: Buffer): string[] {
 export class EventBytes {
   #pieces: Buffer[] = []
   #bytes = 0
+  /** The last bytes of the pieces: a blank line may have begun in them. */
+  #tail: Buffer = Buffer.alloc(0)
 
   /**
    * @returns what is whole by now, as it came; null where nothing is
@@ -84,6 +88,7 @@ export class EventBytes {
     const whole = Buffer.concat([...this.#pieces, piece.subarray(0, end)])
     this.#pieces = []
     this.#bytes = 0
+    this.#tail = Buffer.alloc(0)
     this.#keep(piece.subarray(end))
     return whole
   }
@@ -92,12 +97,13 @@ export class EventBytes {
     if (piece.length === 0) return
     this.#pieces.push(piece)
     this.#bytes += piece.length
+    this.#tail = (piece.length >= TAIL_BYTES ? piece : Buffer.concat([this.#tail, piece])).subarray(-TAIL_BYTES)
     if (this.#bytes > MOST_BYTES) throw new GatewayError('backend_invalid_answer', `The backend sent an event longer than ${MOST_BYTES} bytes.`)
   }
 
   /** Behind the last blank line; one that began in the piece before counts. */
   #endIn (piece: Buffer): number {
-    const before = this.#pieces.length === 0 ? Buffer.alloc(0) : this.#pieces.at(-1)!.subarray(-3)
+    const before = this.#tail
     const seen = before.length === 0 ? piece : Buffer.concat([before, piece])
     const [lf, crlf] = [seen.lastIndexOf('\n\n'), seen.lastIndexOf('\r\n\r\n')]
     return Math.max(0, (lf === -1 ? 0 : lf + 2) - before.length, (crlf === -1 ? 0 : crlf + 4) - before.length)
