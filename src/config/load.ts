@@ -84,11 +84,12 @@ function withAbsolutePaths (config: Config, folder: string): Config {
 }
 
 function withAbsoluteFiles (model: LocalModelConfig, folder: string): LocalModelConfig {
-  const { path, chatTemplate } = model
+  const { path, chatTemplate, spill } = model
   return {
     ...model,
     path: isPulled(path) ? path : resolve(folder, path),
-    ...chatTemplate !== undefined && chatTemplate !== NAMED_TEMPLATE && { chatTemplate: resolve(folder, chatTemplate) }
+    ...chatTemplate !== undefined && chatTemplate !== NAMED_TEMPLATE && { chatTemplate: resolve(folder, chatTemplate) },
+    ...spill !== undefined && { spill: { ...spill, folder: resolve(folder, spill.folder) } }
   }
 }
 

@@ -59,6 +59,10 @@ export const LocalModelConfig = Type.Object({
     xhigh: ThoughtTokens('32768 if left out.'),
     max: ThoughtTokens('32768 if left out.')
   }, { additionalProperties: false, description: 'Most tokens of thought by `reasoning_effort`; 0 for none. The thought is then ended, and the answer follows. A budget of the request goes before.' })),
+  spill: Type.Optional(Type.Object({
+    folder: Type.String({ minLength: 1, description: 'Of this model alone, relative to the configuration file; made where there is none. The files hold what was asked and answered.' }),
+    bytes: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER, description: 'Most bytes of all files of one worker; the one used longest ago goes first.' })
+  }, { additionalProperties: false, description: 'Where workers keep what they have computed of prompts when a slot is taken, and at their end, to go on from it later. Left out: nowhere.' })),
   threads: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: 'CPU threads of one worker. More than there are free cores is much slower, not faster.' }),
   gpu: Type.Union([Type.Literal('auto'), Type.Literal('cuda'), Type.Literal('vulkan'), Type.Literal('metal'), Type.Literal(false)], { default: 'auto', description: 'What computes: `auto` takes the best there is, `false` the CPU.' }),
   environment: Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String({ pattern: '^[^\\0]*$', patternErrorMessage: 'a text without NUL', writeOnly: true }), {

@@ -5,8 +5,9 @@
  */
 import { GatewayError } from '../errors.ts'
 import type { Engine, Scores, StepItem, StepResult } from './engine.ts'
-import { chooseSlot, marksFor } from './prefix.ts'
+import { chooseSlot, commonPrefix, marksFor } from './prefix.ts'
 import { isWaiting, viewOf, type Call, type Done, type Job, type Slot, type SlotView, type Work } from './slot.ts'
+import type { Spill } from './spill.ts'
 import { Pace, planStep } from './step.ts'
 
 /** Sums since the start. */
@@ -29,6 +30,8 @@ export class Batch {
   readonly #slots: readonly Slot[]
   readonly #pace: Pace
   readonly #queue: Call[] = []
+  /** Where states go that have to make room, and come from; null to forget them. */
+  spill: Spill | null = null
   #isRunning = false
   #arrivals = 0
   #uses = 0
@@ -172,7 +175,7 @@ export class Batch {
   async #seat (job: Job, slot: Slot, keep: number): Promise<void> {
     slot.job = job
     try {
-      const kept = await this.#engine.rewind(slot.id, keep)
+      const kept = await this.#engine.rewind(slot.id, this.spill === null ? keep : await this.#swap(this.spill, job, slot, keep))
       slot.tokens.length = kept
       job.read = job.cached = kept
       if (this.#engine.needsMarks) job.marks = marksFor(job.work.prompt.length, keep, kept)
@@ -195,6 +198,20 @@ export class Batch {
         this.#fail(slot, job, thrown)
       }
     }
+  }
+
+  /** @returns tokens of the prompt that the slot holds in the end */
+  async #swap (spill: Spill, { work: { prompt, isolation } }: Job, slot: Slot, keep: number): Promise<number> {
+    await spill.put(slot, keep)
+    const held = await spill.take(slot.id, prompt, isolation, keep)
+    if (held === null) return keep
+    slot.tokens = held.slice()
+    return Math.min(commonPrefix(held, prompt), prompt.length - 1)
+  }
+
+  /** Keeps what idle slots hold, for the worker that comes after this one. */
+  async spillAll (): Promise<void> {
+    for (const slot of this.#freeSlots()) await this.spill?.put(slot, 0)
   }
 
   #count (items: readonly StepItem[], ms: number): void {

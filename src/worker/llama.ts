@@ -145,6 +145,10 @@ interface NativeGrammar { isTextCompatible (text: string): boolean }
 
 interface LlamaGrammar extends CompiledGrammar { readonly native: NativeGrammar }
 
+/** Internals of node-llama-cpp 3.22.1. */
+interface Sequences { disposeSequence (id: number): void }
+interface Numbered { readonly _sequenceId: number }
+
 /** Internal of node-llama-cpp 3.22.1. */
 interface CopyingSequence { _copyStateFromOtherSequence (source: LlamaContextSequence, tokens: number): Promise<boolean> }
 
@@ -269,6 +273,27 @@ export class LlamaEngine extends LlamaVocabulary implements Engine {
     const { sequence } = this.#lanes[slot]!
     if (sequence.nextTokenIndex > keep) await sequence.adaptStateToTokens(sequence.contextTokens.slice(0, keep), false)
     return sequence.nextTokenIndex
+  }
+
+  /** What states are made by; another version may write them otherwise. */
+  get version (): string { return `${this.#model.llama.llamaCppRelease.release} ${this.device}` }
+
+  async save (slot: number, path: string): Promise<number> {
+    return (await this.#lanes[slot]!.sequence.saveStateToFile(path)).fileSize
+  }
+
+  async load (slot: number, path: string): Promise<readonly number[]> {
+    const { sequence } = this.#lanes[slot]!
+    // Its checkpoints would outlive what they are checkpoints of.
+    await sequence.clearHistory()
+    try {
+      await sequence.loadStateFromFile(path, { acceptRisk: true })
+    } catch (thrown) {
+      // Half a state may be there.
+      (this.#native.context as unknown as Sequences).disposeSequence((sequence as unknown as Numbered)._sequenceId)
+      throw thrown
+    }
+    return sequence.contextTokens
   }
 
   get needsMarks (): boolean { return this.#lanes[0]!.sequence.needsCheckpoints }

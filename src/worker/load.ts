@@ -12,6 +12,7 @@ import type { Embedder } from './embedder.ts'
 import { loadLlama, loadVocabulary, type Gpu, type LlamaEngine } from './llama.ts'
 import type { Spell } from './logprobs.ts'
 import { Pairs } from './pair.ts'
+import { Spill } from './spill.ts'
 import type { Ranker } from './ranker.ts'
 import { Reader, type Prompt } from './reader.ts'
 import type { Request } from './request.ts'
@@ -29,6 +30,8 @@ export interface ModelOptions {
   readonly batchTokens: number
   readonly threads: number
   readonly gpu: Gpu
+  /** Where states of slots are kept, and how many bytes of them. Left out: nowhere. */
+  readonly spill?: { readonly folder: string, readonly bytes: number } | undefined
   /** Digest that the file must have. */
   readonly sha256?: string | undefined
   /** Instead of the one in the file: `chatml`, or a file of Jinja. */
@@ -201,6 +204,10 @@ export async function loadModel (options: ModelOptions, events: LoadEvents): Pro
   if (head.writes && !head.chatTemplates.has('default')) events.log(`${path} has no chat template: it answers /v1/completions, and chats once it is given one by chatTemplate.`)
   const model = new Model(options.name, engine, head, { sha256, thinkingTokens: options.thinkingTokens })
   await model.tryOut(events.signal)
+  if (options.spill !== undefined && head.writes) {
+    const kind = JSON.stringify([sha256, engine.contextTokens, batchTokens, slots, engine.version])
+    model.batch.spill = new Spill(engine, { ...options.spill, model: options.name, kind, log: events.log })
+  }
   return model
 }
 

@@ -37,10 +37,12 @@ function readArguments (argv: string[]): WorkerOptions {
       sha256: { type: 'string' },
       'chat-template': { type: 'string' },
       'thinking-tokens': { type: 'string', default: '' },
+      'spill-folder': { type: 'string' },
+      'spill-bytes': { type: 'string', default: '0' },
       'vocabulary-only': { type: 'boolean', default: false }
     }
   })
-  const { model, name, socket, port, gpu } = values
+  const { model, name, socket, port, gpu, 'spill-folder': spillFolder } = values
   if (model === undefined) throw new Error('--model is missing: a GGUF file.')
   if ((socket === undefined) === (port === undefined)) throw new Error('expected either --socket or --port.')
   if (!GPUS.includes(gpu)) throw new Error(`--gpu ${gpu}: expected one of ${GPUS.join(', ')}.`)
@@ -58,6 +60,7 @@ function readArguments (argv: string[]): WorkerOptions {
     sha256: values.sha256,
     chatTemplate: values['chat-template'],
     thinkingTokens: thinkingTokensOf(values['thinking-tokens']),
+    spill: spillFolder === undefined ? undefined : { folder: spillFolder, bytes: whole('spill-bytes', values['spill-bytes'], 0, Number.MAX_SAFE_INTEGER) },
     vocabularyOnly: values['vocabulary-only']
   }
 }

@@ -37,13 +37,14 @@ export async function runWorker (options: WorkerOptions): Promise<number> {
   const stop = stopRequest()
   try {
     if (options.socket !== undefined) await claimSocket(options.socket)
-    const { service, loaded, words, sign } = await open(options, { signal: stop.signal, onProgress: fraction => { parent.loading(fraction) }, log })
+    const { service, loaded, words, sign, leave } = await open(options, { signal: stop.signal, onProgress: fraction => { parent.loading(fraction) }, log })
     const address = await listen(service.server, options)
     seal(process)
     await parent.send({ kind: 'ready', ...loaded }, `${address}, ${words}`)
     parent.reassure(() => ({ kind: 'alive', ...sign() }))
     await stop.requested
     await service.drain(AbortSignal.timeout(DRAIN_MS))
+    await leave()
     return 0
   } catch (thrown) {
     if (stop.signal.aborted) return 0
@@ -59,13 +60,15 @@ interface Opened {
   /** For a person. */
   readonly words: string
   sign (): Omit<AliveMessage, 'kind'>
+  /** After the last answer. */
+  leave (): Promise<void>
 }
 
 async function open (options: WorkerOptions, events: LoadEvents): Promise<Opened> {
   if (options.vocabularyOnly === true) {
     const reader = await loadReader(options, events)
     const loaded = { contextTokens: reader.contextTokens, slots: 1, memoryBytes: process.memoryUsage.rss() }
-    return { service: serveReader(reader, log), loaded, words: 'the vocabulary alone', sign: () => ({ steps: 0, isBusy: false }) }
+    return { service: serveReader(reader, log), loaded, words: 'the vocabulary alone', sign: () => ({ steps: 0, isBusy: false }), leave: async () => {} }
   }
   const model = await loadModel(options, events)
   const { contextTokens, slots, memoryBytes, device, batch } = model
@@ -73,7 +76,8 @@ async function open (options: WorkerOptions, events: LoadEvents): Promise<Opened
     service: serveModel(model, log),
     loaded: { contextTokens, slots, memoryBytes },
     words: `${slots} slots of ${contextTokens} tokens on ${device}`,
-    sign: () => ({ steps: batch.stats.steps, isBusy: batch.isBusy })
+    sign: () => ({ steps: batch.stats.steps, isBusy: batch.isBusy }),
+    leave: () => batch.spillAll()
   }
 }
 

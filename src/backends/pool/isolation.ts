@@ -24,6 +24,8 @@ export interface Needs {
   readonly model: string
   /** File of its chat template, where it is not in the model's. */
   readonly chatTemplate?: string | null
+  /** Folder of its states on disk; null without. */
+  readonly spill?: string | null
   readonly socketPath: string
   /** Drivers and libraries of a GPU are looked for in many places, and tried in a helper process. */
   readonly usesGpu: boolean
@@ -76,16 +78,17 @@ function unshare (): string | null {
   return folders.map(folder => join(folder, 'unshare')).find(path => existsSync(path)) ?? null
 }
 
-function permissionsOf ({ entry, model, chatTemplate = null, socketPath, usesGpu, compiled }: Needs): string[] {
+function permissionsOf ({ entry, model, chatTemplate = null, spill = null, socketPath, usesGpu, compiled }: Needs): string[] {
   const cache = compiled === null || !CAN_SEAL ? [] : [join(compiled, '/')]
-  const reads = usesGpu ? ['*'] : [...programOf(entry), model, ...chatTemplate === null ? [] : [chatTemplate], socketPath, ...cache]
+  const own = spill === null ? [] : [join(spill, '/')]
+  const reads = usesGpu ? ['*'] : [...programOf(entry), model, ...chatTemplate === null ? [] : [chatTemplate], socketPath, ...cache, ...own]
   return [
     '--permission',
     '--allow-addons',
     ...HAS_NET ? ['--allow-net'] : [],
     ...usesGpu ? ['--allow-child-process'] : [],
     ...reads.map(path => `--allow-fs-read=${path}`),
-    ...[socketPath, ...cache].map(path => `--allow-fs-write=${path}`),
+    ...[socketPath, ...cache, ...own].map(path => `--allow-fs-write=${path}`),
     // Node warns of the flags themselves.
     '--disable-warning=SecurityWarning',
     '--disable-warning=ExperimentalWarning'

@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { getCompileCacheDir } from 'node:module'
 import { dirname } from 'node:path'
 import { Pool as Connections, type Dispatcher } from 'undici'
@@ -188,7 +188,9 @@ export class WorkerProcess {
 
 function commandFor (plan: ProcessPlan): [string, string[]] {
   const { entry, model, isolation, socketPath } = plan
-  const needs = { entry, model: model.path, chatTemplate: templateFileOf(model), socketPath, usesGpu: model.gpu !== false, compiled: compiledFolder() }
+  const spill = plan.vocabularyOnly === true ? null : model.spill?.folder ?? null
+  if (spill !== null) mkdirSync(spill, { recursive: true, mode: 0o700 })
+  const needs = { entry, model: model.path, spill, chatTemplate: templateFileOf(model), socketPath, usesGpu: model.gpu !== false, compiled: compiledFolder() }
   return commandOf(isolation, needs, argumentsOf(plan))
 }
 
@@ -201,6 +203,7 @@ function argumentsOf ({ model, socketPath, vocabularyOnly = false }: ProcessPlan
     model: model.path, name: model.name, socket: socketPath, slots: model.slots, 'context-tokens': model.contextTokens,
     'batch-tokens': model.batchTokens, threads: model.threads, gpu: model.gpu,
     ...model.sha256 !== undefined && { sha256: model.sha256 },
+    ...model.spill !== undefined && { 'spill-folder': model.spill.folder, 'spill-bytes': model.spill.bytes },
     ...model.chatTemplate !== undefined && { 'chat-template': model.chatTemplate },
     ...model.thinkingTokens !== undefined && { 'thinking-tokens': Object.entries(model.thinkingTokens).map(([effort, tokens]) => `${effort}=${tokens}`).join() }
   }
