@@ -122,7 +122,7 @@ export class ThoughtSplitter implements Splitter {
     if (this.#place === 'before' || this.#place === 'begun') return this.#opening(isEnd)
     if (this.#place === 'opened') return this.#space('inside')
     if (this.#place === 'inside') return this.#thought(isEnd)
-    if (this.#place === 'closed') return this.#space('after')
+    if (this.#place === 'closed') return this.#closed(isEnd)
     return { kind: 'text', raw: this.#held }
   }
 
@@ -130,6 +130,15 @@ export class ThoughtSplitter implements Splitter {
     const space = spaceBefore(this.#held)
     if (space < this.#held.length) this.#place = next
     return { kind: 'gap', raw: this.#held.slice(0, space) }
+  }
+
+  /** Some models end a thought once more that was ended for them. */
+  #closed (isEnd: boolean): ThoughtPart | null {
+    const { closing } = this.#marker!
+    const space = spaceBefore(this.#held)
+    const said = this.#held.slice(space)
+    if (said.startsWith(closing)) return { kind: 'gap', raw: this.#held.slice(0, space + closing.length) }
+    return said !== '' && closing.startsWith(said) && !isEnd ? null : this.#space('after')
   }
 
   /** Behind an opening in the prompt, some models write it once more. */

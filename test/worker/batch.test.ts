@@ -126,6 +126,22 @@ test('an answer ends where the context ends', async t => {
   t.ok(engine.held[0]!.length < engine.contextTokens)
 })
 
+test('an answer goes on behind tokens that its work puts in, and is sampled anew from there', async t => {
+  const engine = new FakeEngine(1)
+  const batch = new Batch(engine)
+  const taken: number[] = []
+  const take = (token: number): boolean | number[] => taken.push(token) !== 2 || [7, 8]
+  const done = await run(batch, { prompt: prompt(3), maxTokens: 6, take })
+  t.same(done, { reason: 'length', cachedTokens: 0, generatedTokens: 6 })
+  t.same(taken.slice(0, 4), [1000, 1001, 7, 8])
+  const items = engine.steps.map(([item]) => item!)
+  t.same(items.map(({ tokens }) => tokens).slice(0, 3), [[0, 1, 2], [1000], [1001, 7, 8]])
+  t.same(items.map(({ sampling }) => sampling?.said), [undefined, undefined, [1000, 1001, 7, 8], [1000, 1001, 7, 8]])
+  t.same(engine.released, [0, 0], 'before what is put in, and at the end')
+  const cut = await run(new Batch(new FakeEngine(1)), { prompt: prompt(3), maxTokens: 3, take: token => token === 1001 ? [7, 8] : true })
+  t.same(cut, { reason: 'length', cachedTokens: 0, generatedTokens: 3 }, 'no more than may be said')
+})
+
 test('answers under way share every step', async t => {
   const engine = new FakeEngine(4)
   const batch = new Batch(engine)

@@ -23,6 +23,8 @@ const CASES: readonly (readonly [written: string, isBegun: boolean, heard: Heard
   ['</think>Four.', true, { reasoning: '', text: 'Four.' }],
   ['cut off in the mid ', true, { reasoning: 'cut off in the mid ', text: '' }],
   ['<think>cut off at </thi', false, { reasoning: 'cut off at </thi', text: '' }],
+  ['<think>a\n</think>\n\n</think>\n\nb </think>', false, { reasoning: 'a', text: 'b </think>' }],
+  ['<think>a</think></thin', false, { reasoning: 'a', text: '</thin' }],
   ['<think>a</think>b <think>c</think>', false, { reasoning: 'a', text: 'b <think>c</think>' }],
   ['  Four. <think>', false, { reasoning: '', text: '  Four. <think>' }],
   ['<thin', false, { reasoning: '', text: '<thin' }],

@@ -21,6 +21,14 @@ test('without a chat template a model goes on from raw prompts, and says what a 
   t.match(await raw.json(), { choices: [{ text: /^[a-z]{4}$/ }], usage: { prompt_tokens: 2, completion_tokens: 4 } })
 })
 
+test('a gap is filled by a model that knows the marks around it', { timeout: 60_000 }, async t => {
+  const file = writeScripted(join(t.testdir(), 'scripted.gguf'), { template: null, controls: CONTROLS, fillsGaps: true, says: new Map([['_ab_c_'.length, 'filled']]) })
+  const { url } = await workerOnPort(t, '--model', file)
+  const fill = async (body: object): Promise<unknown> => (await fetch(`${url}/v1/completions`, { method: 'POST', body: JSON.stringify({ model: 'm', max_tokens: 20, temperature: 0, ...body }) })).json()
+  t.match(await fill({ prompt: 'ab', suffix: 'c' }), { choices: [{ text: 'filled', finish_reason: 'stop' }], usage: { prompt_tokens: 6 } })
+  t.match(await fill({ prompt: 'ab', suffix: '<|fim_middle|>' }), { usage: { prompt_tokens: 5 + '<|fim_middle|>'.length } }, 'what follows the gap is text')
+})
+
 test('a chat template can be given to it, by name or as a file', { timeout: 60_000 }, async t => {
   const named = await workerOnPort(t, '--model', model(t, null), '--chat-template', 'chatml')
   const { usage } = await completion(named.url, { messages: user('Hi'), max_tokens: 1 })
