@@ -24,7 +24,7 @@ models:
   - { name: other, targets: [{ backend: near, model: o }] }
 tenants:
   - { name: keeps, storeFiles: true }
-batches: { parallel: ${PARALLEL}, leaseMs: 500 }
+batches: { parallel: ${PARALLEL}, leaseMs: 2000 }
 `
 
 test(`${LINES} requests of a batch are answered once each, though the gateway is killed ${KILLS} times`, { timeout: PATIENCE_MS * 2 }, async t => {

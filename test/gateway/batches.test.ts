@@ -246,6 +246,21 @@ test('a gateway that is closed gives back what it was at', async t => {
   t.match(db.prepare('SELECT status FROM batches').get(), { status: 'in_progress' })
 })
 
+test('what was said of a file, or of a batch, holds for every line', async t => {
+  const echo = await startEcho(t)
+  const running = await startGateway(t, yaml(echo.url).replace('locality: local', 'locality: domain'))
+  const client = await running.client('keeps')
+  const secret = { headers: { 'x-torchgate-class': 'restricted' } }
+  for (const [ofFile, ofBatch] of [[secret, {}], [{}, secret]]) {
+    const file = await client.files.create({ file: await toFile(Buffer.from(jsonl([chatLine('a')])), 'in.jsonl'), purpose: 'batch' }, ofFile)
+    const batch = await client.batches.create({ input_file_id: file.id, endpoint: '/v1/chat/completions', completion_window: '24h' }, ofBatch)
+    const done = await ended(client, batch)
+    t.match(await linesOf(client, done.error_file_id), [{ response: { body: { error: { code: 'no_eligible_target' } } } }])
+  }
+  t.strictSame(echo.asked, [], 'nothing left')
+  t.match(await ended(client, await submit(client, [chatLine('a')])), { request_counts: { completed: 1 } })
+})
+
 test('the lines of a key that was revoked are refused', async t => {
   const { echo, running } = await started(t)
   const client = await running.client('keeps')
