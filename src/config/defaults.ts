@@ -63,8 +63,9 @@ export function modelNameOf (path: string): string {
   return name.replaceAll(/[^a-z0-9._-]+/g, '-').replace(/^[^a-z0-9]+/, '').slice(0, 64) || 'model'
 }
 
-function cloudBackend ({ name, kind = 'openai', key, baseUrl, baseUrlVariable }: Provider, env: NodeJS.ProcessEnv) {
-  return { name, kind, baseUrl: ownBaseUrl(baseUrlVariable, env) ?? baseUrl, locality: 'cloud', apiKey: { env: key } }
+function cloudBackend ({ name, kind = 'openai', key, baseUrl, baseUrlVariable, responses = false }: Provider, env: NodeJS.ProcessEnv) {
+  const own = ownBaseUrl(baseUrlVariable, env)
+  return { name, kind, baseUrl: own ?? baseUrl, locality: 'cloud', apiKey: { env: key }, ...responses && own === null && { responses } }
 }
 
 function ownBaseUrl (variable: string | null, env: NodeJS.ProcessEnv): string | null {

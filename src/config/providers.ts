@@ -6,7 +6,7 @@
  * bare  public names that are also served without the `provider/` in front
  */
 export const PROVIDERS = [
-  { name: 'openai', key: 'OPENAI_API_KEY', baseUrl: 'https://api.openai.com/v1', baseUrlVariable: 'OPENAI_BASE_URL', bare: ['gpt-*', 'o1*', 'o3*', 'o4*', 'chatgpt-*'] },
+  { name: 'openai', key: 'OPENAI_API_KEY', baseUrl: 'https://api.openai.com/v1', baseUrlVariable: 'OPENAI_BASE_URL', responses: true, bare: ['gpt-*', 'o1*', 'o3*', 'o4*', 'chatgpt-*'] },
   { name: 'anthropic', key: 'ANTHROPIC_API_KEY', kind: 'anthropic', baseUrl: 'https://api.anthropic.com', baseUrlVariable: 'ANTHROPIC_BASE_URL', bare: ['claude-*'] },
   { name: 'groq', key: 'GROQ_API_KEY', baseUrl: 'https://api.groq.com/openai/v1', baseUrlVariable: null, bare: [] },
   { name: 'mistral', key: 'MISTRAL_API_KEY', baseUrl: 'https://api.mistral.ai/v1', baseUrlVariable: null, bare: [] },
@@ -25,5 +25,7 @@ export interface Provider {
   readonly baseUrl: string
   /** The variable that customarily replaces the base URL, where there is one. */
   readonly baseUrlVariable: string | null
+  /** Its own API, at `baseUrl`, speaks Responses too. */
+  readonly responses?: boolean
   readonly bare: readonly string[]
 }

@@ -66,7 +66,8 @@ test('OpenAI\'s own names work without openai/ in front, the local name still wi
 test('OPENAI_BASE_URL is taken where it can be, and still counts as cloud', async t => {
   const at = (OPENAI_BASE_URL: string, env = {}) => defaultConfig({ OPENAI_API_KEY: 'k', OPENAI_BASE_URL, ...env }, { builtin }).backends[1]
   t.match(at('http://127.0.0.1:9000/v1/'), { baseUrl: 'http://127.0.0.1:9000/v1', locality: 'cloud' })
-  t.match(at(' '), { baseUrl: 'https://api.openai.com/v1' })
+  t.match(at(' '), { baseUrl: 'https://api.openai.com/v1', responses: true })
+  t.notOk('responses' in at('http://127.0.0.1:9000/v1')!, 'what another server speaks nobody knows')
   t.throws(() => at('host/v1'), { message: 'OPENAI_BASE_URL: expected a URL that starts with http:// or https://' })
   t.throws(() => at('http://host/v1'), { message: /^OPENAI_BASE_URL: http:\/\/ would send prompts and the key in the clear/ })
   t.throws(() => at('https://u:hunter2@host/v1'), { message: 'OPENAI_BASE_URL: expected no user name or password; name the key in apiKey' })
