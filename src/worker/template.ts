@@ -70,7 +70,7 @@ export class ChatTemplate {
     const rendered = template.render({
       ...said.variables,
       messages: this.#introduced(said.messages.map((message, i) => template.message({ ...message, role: messages[i]?.['role'] })), said.tools),
-      ...said.tools === null ? {} : { tools: said.tools },
+      ...said.tools === null ? {} : { tools: said.tools.map(tool => template.tool(tool)) },
       add_generation_prompt: true,
       bos_token: this.#vocabulary.bosText,
       eos_token: this.#vocabulary.eosText
@@ -208,14 +208,25 @@ class Compiled {
 
   /** As this template takes it. */
   message (message: Message): Message {
-    const { role, reasoning_content: thought, tool_calls: calls } = message
+    const { tool_calls: calls, ...rest } = message
+    const { role, content, reasoning_content: thought } = rest
+    const hasCalls = Array.isArray(calls) && calls.length > 0
     return {
-      ...message,
+      ...rest,
       // Most templates know no developer and would write its name into the prompt, where the model has never seen it.
       ...role === 'developer' && !this.#source.includes('developer') && { role: 'system' },
-      ...typeof thought === 'string' && this.#source.includes('.thinking') && { thinking: thought },
-      ...Array.isArray(calls) && this.#wantsText && { tool_calls: calls.map(withTextArguments) }
+      // gpt-oss takes one of them beside calls, and shows either as thought.
+      ...typeof thought === 'string' && this.#source.includes('.thinking') && !(hasCalls && content !== '') && { thinking: thought },
+      // Several templates ask only whether there is such a member.
+      ...hasCalls && { tool_calls: this.#wantsText ? calls.map(withTextArguments) : calls }
     }
+  }
+
+  /** gpt-oss wants every tool described. */
+  tool (tool: unknown): unknown {
+    const { function: declared } = tool as { function?: Message }
+    if (declared === undefined || typeof declared['description'] === 'string' || !speaksInChannels(this.#source)) return tool
+    return { ...tool as Message, function: { ...declared, description: '' } }
   }
 
   render (variables: Record<string, unknown>): string {

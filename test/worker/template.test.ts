@@ -118,6 +118,16 @@ test('a hostile template ends after a second', async t => {
   t.ok(performance.now() - start < 5000)
 })
 
+test('gpt-oss gets its messages and tools as its template takes them', async t => {
+  const source = '<|start|><|channel|><|message|>{% for m in messages %}{% if "tool_calls" in m %}{% if m.content and m.thinking %}{{ raise_exception("both") }}{% endif %}' +
+    '{{ m.thinking or m.content }}>{{ m.tool_calls[0].function.name }}{% else %}{{ m.thinking }}{{ m.content }}{% endif %}|{% endfor %}{% for tool in tools or [] %}{{ "//" + tool.function.description + tool.function.name }}{% endfor %}'
+  const add = { type: 'function', function: { name: 'add', arguments: {} } }
+  const thought = { role: 'assistant', content: '', reasoning_content: 'Hm' }
+  const messages = [{ ...thought, tool_calls: [add] }, { ...thought, content: 'I add.', tool_calls: [add] }, { ...thought, content: 'Two', tool_calls: [] }]
+  const tools = [add, { type: 'function', function: { name: 'now', description: 'Time' } }]
+  t.same(template(source).render(talk(messages, { tools })).join(''), '<|start|><|channel|><|message|>Hm>add|I add.>add|HmTwo|//add//Timenow')
+})
+
 test('a template that is no Jinja is refused when it is loaded', async t => {
   t.throws(() => template('{% for %}'), /The chat template cannot be read: .*chatml, or a file/)
 })
