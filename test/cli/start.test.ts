@@ -42,8 +42,8 @@ test('npm start, pasted line by line', { timeout: 60_000 }, async t => {
 
   await t.test('what lies in the data folder is for its owner alone', async it => {
     const data = join(folder, 'data')
-    it.match(readdirSync(data).toSorted().filter(name => !name.startsWith('torchgate.db-')), ['pepper', 'torchgate.db'])
-    for (const name of ['', 'pepper', 'torchgate.db']) it.equal(statSync(join(data, name)).mode & 0o077, 0, name)
+    it.match(readdirSync(data).toSorted().filter(name => !name.startsWith('torchgate.db-')), ['files', 'pepper', 'torchgate.db'])
+    for (const name of ['', 'files', 'pepper', 'torchgate.db']) it.equal(statSync(join(data, name)).mode & 0o077, 0, name)
     it.notOk(readFileSync(join(data, 'torchgate.db')).includes(key.slice(-36)), 'no secret lies in the database')
   })
 
