@@ -6,6 +6,7 @@ import type { Backend } from './backends/backend.ts'
 import { Batches } from './batches/batches.ts'
 import { BatchRunner } from './batches/runner.ts'
 import { createAnthropicBackend } from './backends/anthropic.ts'
+import { createAzureBackend } from './backends/azure.ts'
 import { createOpenAIBackend } from './backends/openai.ts'
 import { watchDevices, type DeviceStatus } from './backends/pool/devices.ts'
 import { createPool, type Pool } from './backends/pool/pool.ts'
@@ -263,7 +264,8 @@ function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv,
   }
   const apiKey = config.apiKey === undefined ? null : resolveSecret(config.apiKey, { path: `${path}.apiKey`, env })
   const options = { dial: (origin: string, boundary: Locality) => egress.dial(origin, boundary), apiKey }
-  return config.kind === 'anthropic' ? createAnthropicBackend(config, options) : createOpenAIBackend(config, options)
+  if (config.kind === 'anthropic') return createAnthropicBackend(config, options)
+  return config.kind === 'azure' ? createAzureBackend(config, options) : createOpenAIBackend(config, options)
 }
 
 function egressOf (config: Config): Egress {

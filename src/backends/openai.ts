@@ -1,4 +1,5 @@
 /** Any server that speaks the OpenAI API: a provider, a vLLM, an SGLang, a llama-server. */
+import { quirksOf, type Quirks } from '../config/presets.ts'
 import type { OpenAIBackendConfig } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import type { Answer, BodyAnswer } from '../wire/answer.ts'
@@ -11,22 +12,37 @@ import type { NativeAsk } from '../wire/responses/native.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import { bodyOf, type Asking } from './http.ts'
 import { Refused } from './failure.ts'
+import { inItsWords } from './quirks.ts'
 import { CHAT, COMPLETIONS, embeddingsRoute, forwardRoute, RERANK, RESPONSES, type Route } from './routes.ts'
-import { Upstream, type UpstreamOptions } from './upstream.ts'
+import { Upstream, type UpstreamConfig, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
 export function createOpenAIBackend (config: OpenAIBackendConfig, options: UpstreamOptions): Backend {
-  return new OpenAIBackend(config, options)
+  const { apiKey } = options
+  const quirks = config.preset === undefined ? null : quirksOf(config.preset)
+  return new OpenAIBackend(config, options, { headers: apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }, ...quirks !== null && { quirks } })
 }
 
-class OpenAIBackend implements Backend {
+/** Where one server of the API differs from another. */
+export interface OpenAIDialect {
+  /** With the key; names in lower case. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly quirks?: Quirks
+  /** Stands between the base URL and the path of the route, where each model has a place of its own. */
+  readonly folderOf?: (model: string) => string
+}
+
+export class OpenAIBackend implements Backend {
   readonly #upstream: Upstream
   readonly #speaksResponses: boolean
+  readonly #quirks: Quirks | null
+  readonly #folderOf: OpenAIDialect['folderOf']
 
-  constructor (config: OpenAIBackendConfig, options: UpstreamOptions) {
-    const { apiKey } = options
+  constructor (config: UpstreamConfig & Pick<OpenAIBackendConfig, 'responses'>, options: UpstreamOptions, { headers, quirks, folderOf }: OpenAIDialect) {
     this.#speaksResponses = config.responses === true
-    this.#upstream = new Upstream(config, options, apiKey === null ? {} : { authorization: `Bearer ${apiKey}` })
+    this.#quirks = quirks ?? null
+    this.#folderOf = folderOf
+    this.#upstream = new Upstream(config, options, headers)
   }
 
   get name (): string { return this.#upstream.name }
@@ -34,8 +50,9 @@ class OpenAIBackend implements Backend {
   availability (model: string): Availability { return this.#upstream.availability(model) }
   close (signal?: AbortSignal): Promise<void> { return this.#upstream.close(signal) }
 
-  chat (request: ChatRequest, options: ChatOptions): Promise<Answer> {
-    return this.#ask(CHAT, request, options)
+  /** @throws GatewayError `unsupported_value` before anything is sent, for what the server is known not to have; else as Backend.chat */
+  async chat (request: ChatRequest, options: ChatOptions): Promise<Answer> {
+    return this.#ask(CHAT, this.#quirks === null ? request : inItsWords(request, this.#quirks, this.name), options)
   }
 
   /** Undefined where the configuration says that the server does not speak it. */
@@ -48,7 +65,7 @@ class OpenAIBackend implements Backend {
   async forward ({ what, model, body, upload }: ForwardRequest, options: ChatOptions): Promise<Answer> {
     const route = forwardRoute(what)
     // Not as a stream: whether one comes is seen by its media type, for some models answer whole whatever they are asked.
-    const ask = { path: route.path, model, stream: false, choices: 1, route }
+    const ask = { path: this.#path(route, model), model, stream: false, choices: 1, route }
     const sent = upload === undefined ? { body: JSON.stringify({ ...body, model }) } : { body: upload.text, upload: upload.open(model) }
     return await this.#upstream.ask({ ...ask, ...sent }, options).catch((error: unknown) => { throw asNotServed(error) })
   }
@@ -64,9 +81,11 @@ class OpenAIBackend implements Backend {
     return this.#upstream.ask({ path: RESPONSES.path, model, body: sent, stream, choices: 1, route: RESPONSES }, options)
   }
 
+  #path ({ path }: Route, model: string): string { return this.#folderOf === undefined ? path : this.#folderOf(model) + path }
+
   #ask (route: Route, request: Asking, options: ChatOptions): Promise<Answer> {
     const { model, stream, n } = request
-    return this.#upstream.ask({ path: route.path, model, body: bodyOf(request), stream: stream === true, choices: n ?? 1, route }, options)
+    return this.#upstream.ask({ path: this.#path(route, model), model, body: bodyOf(request), stream: stream === true, choices: n ?? 1, route }, options)
   }
 }
 

@@ -2,10 +2,11 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { BlockList, isIP } from 'node:net'
 import { nearest } from './nearest.ts'
+import { PRESETS } from './presets.ts'
 import { listed, type Finding, type Path } from './problems.ts'
 import { PROVIDERS } from './providers.ts'
 import { checkReach, rank } from './reach.ts'
-import { DATA_CLASSES, LOCALITIES, NAMED_TEMPLATE, type AnthropicBackendConfig, type Config, type ModelConfig, type OpenAIBackendConfig, type PoolConfig, type TargetConfig } from './schema.ts'
+import { DATA_CLASSES, LOCALITIES, NAMED_TEMPLATE, type BackendConfig, type Config, type ModelConfig, type PoolConfig, type TargetConfig } from './schema.ts'
 
 /** Everything that does not fit, errors and warnings, in no particular order of weight. */
 export function check (config: Config): Finding[] {
@@ -82,11 +83,19 @@ function checkPool ({ restart, models, queue }: PoolConfig, index: number): Find
 }
 
 /** A backend behind a URL. */
-type UpstreamConfig = OpenAIBackendConfig | AnthropicBackendConfig
+type UpstreamConfig = Exclude<BackendConfig, PoolConfig>
 
 function checkUpstream (backend: UpstreamConfig, index: number, config: Config): Finding[] {
   const path = ['backends', index]
-  return [...checkUrl(backend, [...path, 'baseUrl'], config), ...checkLocality(backend, [...path, 'locality']), ...checkHeaders(backend, [...path, 'headers'])]
+  return [...checkUrl(backend, [...path, 'baseUrl'], config), ...checkLocality(backend, [...path, 'locality']), ...checkHeaders(backend, [...path, 'headers']), ...checkAzure(backend, path)]
+}
+
+function checkAzure (backend: UpstreamConfig, path: Path): Finding[] {
+  if (backend.kind !== 'azure') return []
+  return [
+    ...backend.api === 'v1' || backend.apiVersion !== undefined ? [] : [error([...path, 'apiVersion'], 'missing; expected a version such as 2024-10-21, because api is deployments')],
+    ...backend.api === 'v1' || backend.responses !== true ? [] : [error([...path, 'responses'], 'expected false, or api: v1, which alone has them')]
+  ]
 }
 
 function checkUrl (backend: UpstreamConfig, path: Path, { server, admin }: Config): Finding[] {
@@ -99,6 +108,7 @@ function checkUrl (backend: UpstreamConfig, path: Path, { server, admin }: Confi
     ...url.username + url.password === '' ? [] : [error(path, 'expected no user name or password; name the key in apiKey')],
     ...url.search + url.hash === '' && !/[?#]/.test(backend.baseUrl) ? [] : [error(path, 'expected no ?query and no #fragment')],
     ...backend.kind === 'anthropic' && /\/v1(\/messages)?\/?$/.test(url.pathname) ? [error(path, 'expected nothing of /v1/messages; the gateway adds it')] : [],
+    ...backend.kind === 'azure' && /\/openai(\/|$)/.test(url.pathname) ? [error(path, 'expected nothing of /openai; the gateway adds it')] : [],
     ...insecure ? [error(path, 'http:// would send prompts and the key in the clear; expected https://, or allowInsecure: true to accept that')] : [],
     ...own ? [error(path, `port ${url.port} of this host is this gateway itself; calls would run in a circle`)] : []
   ]
@@ -114,12 +124,13 @@ function isLoopback ({ hostname }: URL): boolean {
   return family === 0 ? host === 'localhost' || host.endsWith('.localhost') : LOOPBACK.check(host, family === 4 ? 'ipv4' : 'ipv6')
 }
 
-const THIRD_PARTIES: ReadonlySet<string> = new Set(PROVIDERS.map(({ baseUrl }) => new URL(baseUrl).hostname))
+const THIRD_PARTIES: ReadonlySet<string> = new Set([...PROVIDERS, ...Object.values(PRESETS).filter(({ locality }) => locality === 'cloud')].map(({ baseUrl }) => new URL(baseUrl).hostname))
+const THIRD_PARTY_DOMAINS = /\.(openai|services\.ai|cognitiveservices)\.azure\.com$/
 
 /** Whatever the configuration says, a provider we know is not inside the house. */
 function checkLocality ({ baseUrl, locality }: UpstreamConfig, path: Path): Finding[] {
   const host = URL.canParse(baseUrl) ? new URL(baseUrl).hostname : ''
-  return locality === 'cloud' || !THIRD_PARTIES.has(host) ? [] : [error(path, `expected cloud, because ${host} is a third party; got "${locality}"`)]
+  return locality === 'cloud' || !(THIRD_PARTIES.has(host) || THIRD_PARTY_DOMAINS.test(host)) ? [] : [error(path, `expected cloud, because ${host} is a third party; got "${locality}"`)]
 }
 
 const SECRET_HEADERS = /^(proxy-)?authorization$|^cookie$|api-?key|token|secret/i

@@ -4,6 +4,7 @@ import { basename, resolve } from 'node:path'
 import { check } from './check.ts'
 import { conform } from './conform.ts'
 import { applyEnvironment, isSet } from './environment.ts'
+import { PRESETS } from './presets.ts'
 import { isPulled, pulledName } from './pulled.ts'
 import { ConfigError, formatPath, placeless } from './problems.ts'
 import { PROVIDERS, type Provider } from './providers.ts'
@@ -65,7 +66,8 @@ export function modelNameOf (path: string): string {
 
 function cloudBackend ({ name, kind = 'openai', key, baseUrl, baseUrlVariable, responses = false }: Provider, env: NodeJS.ProcessEnv) {
   const own = ownBaseUrl(baseUrlVariable, env)
-  return { name, kind, baseUrl: own ?? baseUrl, locality: 'cloud', apiKey: { env: key }, ...responses && own === null && { responses } }
+  const isOwn = own !== null
+  return { name, kind, ...kind === 'openai' && !isOwn && Object.hasOwn(PRESETS, name) && { preset: name }, baseUrl: own ?? baseUrl, locality: 'cloud', apiKey: { env: key }, ...responses && !isOwn && { responses } }
 }
 
 function ownBaseUrl (variable: string | null, env: NodeJS.ProcessEnv): string | null {

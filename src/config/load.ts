@@ -5,6 +5,7 @@ import { check } from './check.ts'
 import { conform } from './conform.ts'
 import { applyEnvironment } from './environment.ts'
 import { isPulled } from './pulled.ts'
+import { withPresets } from './presets.ts'
 import { ConfigError, formatPath, type Finding, type Problem } from './problems.ts'
 import { Config, NAMED_TEMPLATE, type LocalModelConfig, type Secret } from './schema.ts'
 import { readSource } from './source.ts'
@@ -48,7 +49,7 @@ function told ({ path, message, severity }: Finding): Pick<Problem, 'path' | 'me
 }
 
 function conformed (value: unknown, place: Place): Config {
-  const { value: config, findings } = conform(Config, value)
+  const { value: config, findings } = conform(Config, withPresets(value))
   if (findings.length > 0) throw new ConfigError(inOrder(findings.map(place)))
   return config as Config
 }

@@ -25,6 +25,8 @@ export interface Node extends TSchema {
   readonly patternErrorMessage?: string
   /** The value may be a secret: it is never repeated. */
   readonly writeOnly?: boolean
+  /** Need not be written where a `preset` stands, which then says it. */
+  readonly byPreset?: boolean
 }
 
 export function isSecret (node: Node): boolean { return node.title === 'Secret' }

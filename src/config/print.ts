@@ -2,6 +2,7 @@
 import type { TSchema } from 'typebox'
 import { ENVIRONMENT } from './environment.ts'
 import { choicesOf, entriesOf, expected, isOptional, isSecret, kindsOf, type Node } from './node.ts'
+import { PRESETS, type Preset } from './presets.ts'
 import { PROVIDERS } from './providers.ts'
 import { Config } from './schema.ts'
 
@@ -36,7 +37,7 @@ function insideOf (node: Node, path: string, kind: string | null): Option[] {
 
 /** The page of every option, with what runs when there is no file. */
 export function configurationPage (): string {
-  return [PREFACE, environmentTable(), providersTable(), ...sections()].join('\n\n') + '\n'
+  return [PREFACE, environmentTable(), providersTable(), ...sections(), presetsTable()].join('\n\n') + '\n'
 }
 
 const PREFACE = `# Configuration
@@ -90,6 +91,16 @@ function providersTable (): string {
   return `### Providers from the environment\n\nOnly when there is no file. \`NAME_FILE\` counts as well.\n\n${table(['Variable', 'Base URL', 'Public model names'], rows)}`
 }
 
+function presetsTable (): string {
+  const rows = Object.entries(PRESETS).map(([name, { baseUrl, locality, quirks = {} }]: [string, Preset]) => {
+    const renamed = { max_completion_tokens: quirks.limit, seed: quirks.seed }
+    const said = Object.entries(renamed).flatMap(([from, to]) => to === undefined ? [] : [`\`${from}\` as \`${to}\``])
+    const refused = [...quirks.lacks ?? [], ...quirks.nameless === true ? ['messages[].name'] : []].map(member => `\`${member}\``)
+    return [`\`${name}\``, `\`${baseUrl}\``, `\`${locality}\``, said.join(', ') || 'nothing', refused.join(', ') || 'nothing']
+  })
+  return `## Presets\n\nFor \`preset\` of \`kind: openai\`. What a server is known not to have is refused by name, before anything is sent, so that another target may answer.\n\n${table(['Preset', 'Base URL', 'Locality', 'Said in other words', 'Refused'], rows)}`
+}
+
 function sections (): string[] {
   const all = options()
   return all.filter(({ path }) => /^\w+$/.test(path)).flatMap(({ path: name, node, required }) => {
@@ -107,7 +118,7 @@ function sections (): string[] {
 const HEAD = ['Path', 'Value', 'Default', 'What it is']
 
 function row ({ path, node, required }: Option): string[] {
-  return [`\`${path}\``, valueOf(node), required ? 'required' : defaultOf(node), node.description ?? '']
+  return [`\`${path}\``, valueOf(node), required ? node.byPreset === true ? 'required, or of the `preset`' : 'required' : defaultOf(node), node.description ?? '']
 }
 
 function valueOf (node: Node): string {
@@ -140,8 +151,8 @@ export function configurationSchema (): string {
 function forEditors (node: unknown): unknown {
   if (Array.isArray(node)) return node.map(forEditors)
   if (typeof node !== 'object' || node === null) return node
-  const { required, ...rest } = node as Node
-  const needed = required?.filter(name => !isOptional(node as Node, name)) ?? []
+  const { required, byPreset: _, ...rest } = node as Node
+  const needed = required?.filter(name => !isOptional(node as Node, name) && rest.properties?.[name]?.byPreset !== true) ?? []
   return {
     ...Object.fromEntries(Object.entries(rest).map(([name, member]) => [name, forEditors(member)])),
     ...needed.length > 0 && { required: needed },

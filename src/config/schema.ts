@@ -1,5 +1,6 @@
 /** Single source of truth: the TypeScript types, the validator, the JSON Schema for editors and docs/configuration.md. */
 import { Type, type Static, type TSchema } from 'typebox'
+import { PRESET_NAMES } from './presets.ts'
 
 /** `patternErrorMessage` follows "expected" in our messages, and is what editors show. */
 const Pattern = (pattern: string, patternErrorMessage: string, description: string) => Type.String({ pattern, patternErrorMessage, description })
@@ -131,8 +132,9 @@ const UPSTREAM = {
 export const OpenAIBackendConfig = Type.Object({
   name: Name('Unique name, used in targets, metrics and records.'),
   kind: Type.Literal('openai', { description: 'Any server that speaks the OpenAI API.' }),
-  baseUrl: Type.String({ ...BASE_URL, description: 'URL up to and with `/v1`.' }),
-  locality: Locality,
+  preset: Type.Optional(Type.Enum(PRESET_NAMES, { description: 'A server by name: where it is, and what it says in other words ([below](#presets)).' })),
+  baseUrl: Type.String({ ...BASE_URL, byPreset: true, description: 'URL up to and with `/v1`.' }),
+  locality: Type.Enum(LOCALITIES, { byPreset: true, description: 'Where prompt bytes go: `local` is this host, `domain` the operator\'s own network, `cloud` a third party. Beside a `baseUrl` of your own, a preset says it of clouds only.' }),
   apiKey: Type.Optional(SecretAt('Sent as `Authorization: Bearer`. Leave it out for a server that asks for none.')),
   responses: Type.Optional(Type.Boolean({ description: 'The server speaks the Responses API too: calls of `/v1/responses` pass to it as they are. Left out or `false`, they are asked of it as chat completions.' })),
   ...UPSTREAM
@@ -153,7 +155,20 @@ export const AnthropicBackendConfig = Type.Object({
 }, { additionalProperties: false })
 export type AnthropicBackendConfig = Static<typeof AnthropicBackendConfig>
 
-export const BackendConfig = Type.Union([PoolConfig, OpenAIBackendConfig, AnthropicBackendConfig], { description: 'Told apart by `kind`.' })
+export const AzureBackendConfig = Type.Object({
+  name: Name('Unique name, used in targets, metrics and records.'),
+  kind: Type.Literal('azure', { description: 'OpenAI\'s models at Azure. The `model` of a target is the name of a deployment.' }),
+  baseUrl: Type.String({ ...BASE_URL, description: 'URL of the resource, such as https://NAME.openai.azure.com.' }),
+  locality: Locality,
+  apiKey: Type.Optional(SecretAt('Sent as `api-key`.')),
+  api: Type.Enum(['v1', 'deployments'] as const, { default: 'v1', description: '`v1` asks at `/openai/v1`; `deployments` at `/openai/deployments/NAME`, as before August 2025, and needs an `apiVersion`.' }),
+  apiVersion: Type.Optional(Type.String({ pattern: '^(v1|preview|\\d{4}-\\d{2}-\\d{2}(-preview)?)$', patternErrorMessage: 'a version such as 2024-10-21 or preview', description: 'Sent as `api-version`.' })),
+  responses: Type.Optional(Type.Boolean({ description: 'As with `kind: openai`; at `v1` only.' })),
+  ...UPSTREAM
+}, { additionalProperties: false })
+export type AzureBackendConfig = Static<typeof AzureBackendConfig>
+
+export const BackendConfig = Type.Union([PoolConfig, OpenAIBackendConfig, AnthropicBackendConfig, AzureBackendConfig], { description: 'Told apart by `kind`.' })
 export type BackendConfig = Static<typeof BackendConfig>
 
 export const TargetConfig = Type.Object({

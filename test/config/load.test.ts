@@ -50,11 +50,11 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
   ],
   'a kind that is not known': [
     change('kind: openai', 'kind: carrier'),
-    'torchgate.yaml:7 backends[1].kind: expected pool, openai or anthropic, got "carrier"'
+    'torchgate.yaml:7 backends[1].kind: expected pool, openai, anthropic or azure, got "carrier"'
   ],
   'a kind that is missing': [
     change('    kind: openai\n', ''),
-    'torchgate.yaml:6 backends[1].kind: missing; expected pool, openai or anthropic'
+    'torchgate.yaml:6 backends[1].kind: missing; expected pool, openai, anthropic or azure'
   ],
   'members of another kind': [
     change('    kind: pool\n', '    kind: pool\n    locality: local\n'),

@@ -4,6 +4,7 @@ import { test } from 'tap'
 import { PAGES, printDocs } from '../../src/cli/docs.ts'
 import { options } from '../../src/config/print.ts'
 import { ENVIRONMENT } from '../../src/config/environment.ts'
+import { PRESET_NAMES } from '../../src/config/presets.ts'
 import { PROVIDERS } from '../../src/config/providers.ts'
 import { ERRORS } from '../../src/errors.ts'
 import { METRICS } from '../../src/telemetry/catalogue.ts'
@@ -27,7 +28,7 @@ test('docs/metrics.md has every metric of the table, and no other', async t => {
 
 test('docs/configuration.md has every option and variable, and no other', async t => {
   const sections = new Set(options().map(({ path }) => path).filter(path => /^\w+$/.test(path) && path !== 'dataDir'))
-  const expected = [...Object.keys(ENVIRONMENT), ...PROVIDERS.map(({ key }) => key), ...options().map(({ path }) => path).filter(path => !sections.has(path))]
+  const expected = [...Object.keys(ENVIRONMENT), ...PROVIDERS.map(({ key }) => key), ...options().map(({ path }) => path).filter(path => !sections.has(path)), ...PRESET_NAMES]
   t.same(firstCells('docs/configuration.md'), expected)
   for (const section of sections) t.match(page('docs/configuration.md'), `## \`${section}\`\n\n`)
 })
@@ -40,7 +41,7 @@ test('every option, error and metric says what it is', async t => {
 test('the schema for editors asks only for what has no default', async t => {
   const schema = JSON.parse(page('docs/torchgate.schema.json'))
   t.same(schema.required, ['backends', 'models', 'tenants'])
-  t.same(schema.properties.backends.items.anyOf.map(({ required }: { required: string[] }) => required), [['name', 'kind', 'models'], ['name', 'kind', 'baseUrl', 'locality'], ['name', 'kind', 'locality']])
+  t.same(schema.properties.backends.items.anyOf.map(({ required }: { required: string[] }) => required), [['name', 'kind', 'models'], ['name', 'kind'], ['name', 'kind', 'locality'], ['name', 'kind', 'baseUrl', 'locality']])
   t.equal(schema.properties.backends.items.anyOf[1].properties.headers.additionalProperties, false)
 })
 
