@@ -35,6 +35,8 @@ const SLOW_TIMES = 4
 const SLOW_MS = 500
 /** Of one new measurement in what a stream usually takes. */
 const BASELINE_SHARE = 0.01
+/** Of a slow one while it is weak: at one probe a second, what stays slow is the usual after two or three minutes. */
+const SLOW_SHARE = 0.002
 
 const PROBE_MS = 1_000
 const GOOD_PROBES = 5
@@ -74,9 +76,11 @@ export class Breaker {
     this.#failures = 0
     this.#window.succeeded(now, firstMs)
     const isSlow = firstMs !== null && this.#isSlow(firstMs)
-    if (this.#recovery !== null) this.#recover(this.#recovery, now, isSlow)
-    else if (isSlow) this.#judge(now)
-    else if (firstMs !== null) this.#usualMs = this.#usualMs === null ? firstMs : this.#usualMs + BASELINE_SHARE * (firstMs - this.#usualMs)
+    if (this.#recovery !== null) {
+      if (isSlow) this.#learn(firstMs, SLOW_SHARE)
+      this.#recover(this.#recovery, now, isSlow)
+    } else if (isSlow) this.#judge(now)
+    else if (firstMs !== null) this.#learn(firstMs, BASELINE_SHARE)
   }
 
   failed (failure: Failure, now: number): void {
@@ -89,9 +93,12 @@ export class Breaker {
     }
     if (code === 'backend_auth_failed') {
       if (isDeadKey(failure) || this.#failures >= FAILURES_IN_A_ROW) this.#restUntil('key_refused', now + REFUSED_REST_MS)
-    } else if (retryAfterS !== null && (isIll || code === 'backend_rate_limited')) {
+      return
+    }
+    if (retryAfterS !== null && (isIll || code === 'backend_rate_limited')) {
       this.#restUntil(code === 'backend_rate_limited' ? 'rate_limited' : 'failing', now + retryAfterS * 1000)
-    } else if (isIll && this.#failures >= FAILURES_IN_A_ROW) {
+    }
+    if (isIll && this.#failures >= FAILURES_IN_A_ROW) {
       this.#restUntil('failing', now + REST_MS)
       this.#recovery = { good: 0, nextProbeMs: this.#downUntil }
     } else if (isIll && this.#recovery === null) this.#judge(now)
@@ -102,6 +109,10 @@ export class Breaker {
     if (until <= this.#downUntil) return
     this.#downUntil = until
     this.#reason = reason
+  }
+
+  #learn (firstMs: number, share: number): void {
+    this.#usualMs = this.#usualMs === null ? firstMs : this.#usualMs + share * (firstMs - this.#usualMs)
   }
 
   #isSlow (firstMs: number): boolean {

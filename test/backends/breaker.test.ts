@@ -152,3 +152,31 @@ test('a probe that fails, or is slow, begins the count anew', async t => {
   well(breaker, 1, 3_200, 100)
   t.notOk(breaker.isWeak(3_200), 'five in a row')
 })
+
+test('what stays slow is the new usual after some minutes of probes, else it would come last for ever', async t => {
+  const breaker = new Breaker()
+  well(breaker, 100, 0, 100)
+  well(breaker, 20, 20_000, 2_000)
+  let now = 20_000
+  const probe = () => {
+    while (breaker.isWeak(now)) now++
+    breaker.asked(now)
+    well(breaker, 1, now, 2_000)
+  }
+  for (let second = 0; second < 60; second++) probe()
+  t.ok(breaker.isWeak(now), 'not after a minute')
+  for (let more = 0; more < 120; more++) probe()
+  t.notOk(breaker.isWeak(now))
+  well(breaker, 100, now, 2_000)
+  t.notOk(breaker.isWeak(now), 'and stays well')
+})
+
+test('who fails and says to come back at once rests like all others', async t => {
+  const breaker = new Breaker()
+  for (let time = 0; time < 5; time++) breaker.failed(failure('backend_failed', 0), 0)
+  t.same(breaker.rest(0), { reason: 'failing', retryAfterS: 5 })
+  const seldom = new Breaker()
+  well(seldom, 17, 0)
+  for (let time = 0; time < 3; time++) seldom.failed(failure('backend_failed', 0), 0)
+  t.ok(seldom.isWeak(0))
+})
