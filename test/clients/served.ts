@@ -13,10 +13,10 @@ export interface Served extends Running {
 
 type Answer = (body: Members, response: ServerResponse) => void
 
-export async function serve (t: Test, answer: Answer = weatherman, contextTokens = 2048): Promise<Served> {
+export async function serve (t: Test, answer: Answer = weatherman): Promise<Served> {
   const script = await startScript(t, answer)
   const running = await startGateway(t, `
-backends:${pilotPool(2).replace('contextTokens: 2048', `contextTokens: ${contextTokens}`)}
+backends:${pilotPool(2)}
   - { name: far, kind: openai, baseUrl: ${script.url}, locality: domain }
 models:
   - { name: pilot, targets: [{ backend: pool, model: pilot }] }
