@@ -1,4 +1,5 @@
 /** Signs of life for the callers of streams that wait: in a queue, for a load, for the prompt, or in the middle of an answer. */
+import { Bag, type Bagged } from '../bag.ts'
 import type { CallerOutlet } from './dialect.ts'
 import type { HttpOutlet } from './outlet.ts'
 
@@ -6,9 +7,7 @@ import type { HttpOutlet } from './outlet.ts'
 const LOOKS = 5
 
 /** One open stream. */
-interface Watched {
-  /** Where it stands among the others; -1 when it is over. */
-  place: number
+interface Watched extends Bagged {
   /** Looks since anything was written. */
   quiet: number
   /** Bytes written on its connection at the last look. */
@@ -25,7 +24,7 @@ export type { Watched }
  */
 export class Heartbeats {
   readonly #lookMs: number
-  readonly #watched: Watched[] = []
+  readonly #watched = new Bag<Watched>()
   #timer: NodeJS.Timeout | null = null
 
   /** @param everyMs silence after which a sign is sent; 0 for none */
@@ -34,27 +33,18 @@ export class Heartbeats {
   /** @returns what `leave` is told when the stream is over; null when no signs are sent */
   watch (inner: HttpOutlet, outlet: CallerOutlet): Watched | null {
     if (this.#lookMs === 0) return null
-    const watched: Watched = { place: 0, quiet: 0, bytes: -1, inner, outlet }
-    watched.place = this.#watched.push(watched) - 1
+    const watched: Watched = { place: -1, quiet: 0, bytes: -1, inner, outlet }
+    this.#watched.add(watched)
     this.#timer ??= setInterval(() => { this.#look() }, this.#lookMs).unref()
     return watched
   }
 
   /** A second time does nothing. */
-  leave (watched: Watched): void {
-    if (watched.place === -1) return
-    const last = this.#watched.pop()!
-    if (last !== watched) {
-      this.#watched[watched.place] = last
-      last.place = watched.place
-    }
-    watched.place = -1
-  }
+  leave (watched: Watched): void { this.#watched.delete(watched) }
 
   #look (): void {
-    // Backwards, because one that leaves gives its place to the last.
-    for (let at = this.#watched.length - 1; at >= 0; at--) this.#beat(this.#watched[at]!)
-    if (this.#watched.length > 0 || this.#timer === null) return
+    this.#watched.each(watched => { this.#beat(watched) })
+    if (this.#watched.size > 0 || this.#timer === null) return
     clearInterval(this.#timer)
     this.#timer = null
   }

@@ -1,3 +1,4 @@
+import { Bag, type Bagged } from '../bag.ts'
 import { GatewayError } from '../errors.ts'
 import type { Bucket, Hold, Home, SharedState, Short } from '../state/state.ts'
 import { duration } from './headers.ts'
@@ -27,7 +28,7 @@ export class RateLimited extends GatewayError {
 
 /** Limits of tenants on shared counters. The counters belong to the caller, who closes them. */
 export function limitsOn (state: SharedState, { holdTtlMs = 60_000, onError = () => {} }: LimitsOptions = {}): Limits {
-  const running = new Set<Granted>()
+  const running = new Bag<Granted>()
   const renewal = setInterval(() => { void renew(running, onError) }, holdTtlMs / 3)
   renewal.unref()
 
@@ -39,7 +40,7 @@ export function limitsOn (state: SharedState, { holdTtlMs = 60_000, onError = ()
       if (ask.buckets.length + ask.holds.length === 0) return UNLIMITED
       const take = await state.take(ask.buckets, ask.holds)
       if (!take.granted) throw refusal(who, ask, take)
-      const granted: Granted = { ask, home: take.home }
+      const granted: Granted = { ask, home: take.home, place: -1 }
       running.add(granted)
       const settle = async (used: { readonly tokens: number }) => {
         if (running.delete(granted)) await settled(granted, used.tokens).catch(onError)
@@ -52,7 +53,7 @@ export function limitsOn (state: SharedState, { holdTtlMs = 60_000, onError = ()
 
 /** What one call wants of the shared counters. */
 interface Ask { readonly buckets: Bucket[], readonly holds: Hold[], readonly requests: Bucket | null, readonly tokens: Bucket | null }
-interface Granted { readonly ask: Ask, readonly home: Home }
+interface Granted extends Bagged { readonly ask: Ask, readonly home: Home }
 
 const UNLIMITED: Lease = { requests: null, tokens: null, settle: async () => {} }
 
@@ -124,7 +125,7 @@ function isCount (tokens: number): boolean {
   return Number.isFinite(tokens) && tokens >= 0
 }
 
-async function renew (running: ReadonlySet<Granted>, onError: (error: unknown) => void): Promise<void> {
-  const byHome = Map.groupBy(running, ({ home }) => home)
+async function renew (running: Bag<Granted>, onError: (error: unknown) => void): Promise<void> {
+  const byHome = Map.groupBy(running.items, ({ home }) => home)
   await Promise.all([...byHome].map(([home, granted]) => home.renew(granted.flatMap(({ ask }) => ask.holds)).catch(onError)))
 }
