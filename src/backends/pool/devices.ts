@@ -82,12 +82,12 @@ class Polls implements Devices {
   async #run (): Promise<void> {
     const { signal } = this.#closing
     while (!signal.aborted) {
-      const { answer, gone } = ask(this.#env, AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs)]))
+      const { answer, gone } = ask(this.#env, this.#options.timeoutMs, signal)
       const said = await answer
       if (said === null || signal.aborted) return
       this.#take(said)
       // Never two at once: one that hangs in its driver may outlive its own SIGKILL for long.
-      await Promise.race([gone, aborted(signal)])
+      await gone
       await pause(this.#options.pollMs, signal)
     }
   }
@@ -116,13 +116,18 @@ class Polls implements Devices {
   }
 }
 
-/** `answer` never rejects: readings, what went wrong in words, or null where there is no such program. */
-interface Question { readonly answer: Promise<readonly Reading[] | string | null>, readonly gone: Promise<unknown> }
+/** Neither rejects. */
+interface Question {
+  /** Readings, what went wrong in words, or null where there is no such program. */
+  readonly answer: Promise<readonly Reading[] | string | null>
+  /** The process has ended, or nobody waits for that any more. */
+  readonly gone: Promise<unknown>
+}
 
-function ask (env: NodeJS.ProcessEnv, signal: AbortSignal): Question {
+function ask (env: NodeJS.ProcessEnv, timeoutMs: number, signal: AbortSignal): Question {
   const child = spawn('nvidia-smi', QUERY, { stdio: ['ignore', 'pipe', 'ignore'], env })
-  const answer = answerOf(child, signal)
-  const gone = child.pid === undefined ? Promise.resolve() : new Promise(resolve => { child.once('exit', resolve) })
+  const answer = answerOf(child, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]))
+  const gone = child.pid === undefined ? Promise.resolve() : once(child, 'exit', { signal }).catch(() => undefined)
   return { answer, gone }
 }
 
@@ -195,11 +200,6 @@ export function energyAfter (before: Energy | undefined, { watts, now, longestMs
   const { joules = 0, watts: earlier = null, at = now } = before ?? {}
   const isKnown = earlier !== null && watts !== null && now - at <= longestMs
   return { joules: isKnown ? joules + (earlier + watts) / 2 * (now - at) / 1000 : joules, watts, at: now }
-}
-
-function aborted (signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise(resolve => { signal.addEventListener('abort', () => { resolve() }, { once: true }) })
 }
 
 function pause (ms: number, signal: AbortSignal): Promise<void> {

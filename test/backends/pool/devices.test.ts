@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -138,4 +139,21 @@ test('energy is power over time, and nothing over a time of which nothing is kno
   t.equal(energyAfter(second, at(null, 12_000)).joules, 1500)
   t.equal(energyAfter(second, at(200, 42_000)).joules, 1500, 'the gap is too long')
   t.equal(energyAfter(energyAfter(second, at(null, 12_000)), at(200, 13_000)).joules, 1500)
+})
+
+test('a question that is over leaves nothing behind, however many were asked', async t => {
+  const { env, folder } = fake(t, `echo >> "$(dirname "$0")/asked"\n${printing(PRINTED)}`)
+  const signals: AbortSignal[] = []
+  const Controller = globalThis.AbortController
+  globalThis.AbortController = class extends Controller {
+    constructor () {
+      super()
+      signals.push(this.signal)
+    }
+  }
+  const { devices } = watch(t, env, { pollMs: 1 })
+  globalThis.AbortController = Controller
+  await until(() => devices.status().gpus.length === 3 && readFileSync(join(folder, 'asked')).length >= 12, 'it was asked a dozen times')
+  t.equal(signals.length, 1)
+  t.ok(getEventListeners(signals[0]!, 'abort').length < 4)
 })
