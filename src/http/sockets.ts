@@ -31,12 +31,16 @@ export async function responseSockets (server: FastifyInstance, given: Omit<Sock
     const response = new ServerResponse(request)
     response.shouldKeepAlive = false
     response.assignSocket(socket)
-    response.once('finish', () => { socket.end() })
+    response.once('finish', () => { end(socket) })
     socket.on('error', () => { socket.destroy() })
     upgrades.set(request, { socket, head })
     server.routing(request, response)
   })
-  server.addHook('preClose', async () => { for (const socket of open) socket.leave() })
+  let isClosing = false
+  server.addHook('preClose', async () => {
+    isClosing = true
+    for (const socket of open) socket.leave()
+  })
 
   server.get('/v1/responses', { config: { scope: 'inference' } }, (request, reply) => {
     const upgrade = upgrades.get(request.raw)
@@ -57,6 +61,8 @@ export async function responseSockets (server: FastifyInstance, given: Omit<Sock
       const socket = new ResponseSocket(webSocket, caller, parts)
       open.add(socket)
       webSocket.once('close', () => { open.delete(socket) })
+      // Its request was taken just before.
+      if (isClosing) socket.leave()
     })
   })
 }
@@ -68,5 +74,14 @@ function isWebSocket ({ method, url, headers }: IncomingMessage): boolean {
 /** Its key was good, its handshake is not. */
 function refuse (socket: Socket): void {
   const body = JSON.stringify(new GatewayError('malformed_request', 'The handshake of the WebSocket is not valid: expected version 13 and a key of 16 bytes.').toBody())
-  socket.end(`HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+  end(socket, `HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`)
+}
+
+/** Time for a refused caller to read why. */
+const LINGER_MS = 1_000
+
+/** Nobody else watches a connection that was to become a WebSocket: a caller that keeps its half open would hold it for good, and the listener with it. */
+function end (socket: Socket, words = ''): void {
+  socket.end(words)
+  setTimeout(() => { socket.destroy() }, LINGER_MS).unref()
 }

@@ -48,7 +48,7 @@ export class Turns {
   async read (tenant: string, asked: ResponseRequest, claimed: string | undefined, more: Reading = {}): Promise<Turn> {
     const { remembered = null, passesSealed = false } = more
     const earlier = asked.previousId === null ? null : asked.previousId === remembered?.id ? remembered : await this.#kept.earlier(tenant, asked.previousId)
-    const found = await this.#resolved(tenant, asked.items, [...earlier?.items ?? [], ...remembered?.items ?? []])
+    const found = await this.#resolved(tenant, asked.items, [earlier, remembered].filter(each => each !== null))
     const compacted = this.#classesOf(tenant, [...earlier?.items ?? [], ...found.items], passesSealed)
     const classes = [...found.classes, ...earlier === null ? [] : [earlier.dataClass], ...compacted]
     const id = newId('resp')
@@ -84,15 +84,15 @@ export class Turns {
   }
 
   /** References are looked up in what is at hand first, then among the responses that are kept. */
-  async #resolved (tenant: string, items: readonly Members[], atHand: readonly Members[]): Promise<{ items: Members[], classes: string[] }> {
+  async #resolved (tenant: string, items: readonly Members[], atHand: readonly Earlier[]): Promise<{ items: Members[], classes: string[] }> {
     if (!items.some(isReference)) return { items: [...items], classes: [] }
-    const known = new Map(atHand.map(item => [item['id'], item]))
+    const known = new Map(atHand.flatMap(({ items: said, dataClass }) => said.map(item => [item['id'], { item, dataClass }])))
     const classes = new Set<string>()
     const lookup = this.#kept.lookup(tenant)
     const resolved: Members[] = []
     for (const [index, item] of items.entries()) {
       const id = item['id'] as string
-      const found = !isReference(item) ? { item } : known.has(id) ? { item: known.get(id)! } : await lookup(id)
+      const found = !isReference(item) ? { item } : known.get(id) ?? await lookup(id)
       if (found === null) throw notKept(`input[${index}].id`)
       if ('dataClass' in found) classes.add(found.dataClass)
       resolved.push(found.item)

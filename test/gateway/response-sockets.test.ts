@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test, type Test } from 'tap'
 import { ResponsesWS } from 'openai/resources/responses/ws'
@@ -166,6 +167,22 @@ test('a connection does not keep a gateway from closing', async t => {
   await turn.catch(() => {})
 })
 
+test('whoever was refused and keeps its half of the connection open holds up no gateway', async t => {
+  const { url, key, gateway } = await start(t)
+  const { hostname, port } = new URL(url)
+  const refused = (more: string) => new Promise<string>((resolve, reject) => {
+    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+    t.teardown(() => { socket.destroy() })
+    let text = ''
+    socket.on('data', bytes => { text += bytes }).once('end', () => { resolve(text) }).on('error', reject)
+    socket.write(`GET /v1/responses HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n${more}\r\n`)
+  })
+  t.match(await refused(''), /401[^]*missing_api_key/)
+  t.match(await refused(`authorization: Bearer ${await key('acme')}\r\nsec-websocket-version: 12\r\n`), /400[^]*malformed_request/)
+  const isClosed = gateway.close(AbortSignal.abort()).then(() => true)
+  t.ok(await Promise.race([isClosed, wait(4000, false)]))
+})
+
 test('a conversation goes on, kept or not, for its tenant alone', async t => {
   const { open, sent, client } = await start(t)
   const { say } = await open()
@@ -188,4 +205,15 @@ test('what is secret once stays so on the connection', async t => {
   const { say } = await open('acme', { 'x-torchgate-class': 'restricted' })
   t.match((await say(create({ input: 'x' }))).last, { type: 'error', error: { code: 'no_eligible_target' } })
   t.equal(script.asked.length, 0)
+})
+
+test('what is referred to on a connection is as secret there as it was', async t => {
+  const { open, client, records } = await start(t)
+  const { say } = await open()
+  const secret = await (await client('acme')).responses.create({ model: 'm', input: 'A secret.' }, { headers: { 'x-torchgate-class': 'confidential' } })
+  const { last } = await say(create({ input: 'Go on.', previous_response_id: secret.id }))
+  t.equal(last['type'], 'response.completed')
+  await say(create({ input: [{ type: 'item_reference', id: last['response'].output[0].id }, { role: 'user', content: 'And?' }] }))
+  await say(create({ input: 'Something else.' }))
+  t.strictSame((await records(4)).map(each => each['class']), ['confidential', 'confidential', 'confidential', 'internal'])
 })
