@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { FastifyInstance } from 'fastify'
 import type { Backend } from './backends/backend.ts'
+import type { KeyState } from './backends/keys.ts'
 import { Batches } from './batches/batches.ts'
 import { BatchRunner } from './batches/runner.ts'
 import { createAnthropicBackend } from './backends/anthropic.ts'
@@ -263,7 +264,14 @@ function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv,
     return createPool(config, { observer: metrics.observer, weightOf, log: ({ level, msg, ...facts }) => { log.logger[level](facts, msg) } })
   }
   const apiKey = config.apiKey === undefined ? null : resolveSecret(config.apiKey, { path: `${path}.apiKey`, env })
-  const options = { dial: (origin: string, boundary: Locality) => egress.dial(origin, boundary), apiKey }
+  const options = {
+    dial: (origin: string, boundary: Locality) => egress.dial(origin, boundary),
+    apiKey,
+    ...config.apiKeys !== undefined && {
+      apiKeys: config.apiKeys.map(({ name, key, weight }, at) => ({ name, weight, secret: resolveSecret(key, { path: `${path}.apiKeys[${at}].key`, env }) })),
+      resting: ({ name: key, reason, retryAfterS }: KeyState) => { log.logger.warn({ backend: config.name, key, reason, retryAfterS }, 'A key rests') }
+    }
+  }
   if (config.kind === 'anthropic') return createAnthropicBackend(config, options)
   return config.kind === 'azure' ? createAzureBackend(config, options) : createOpenAIBackend(config, options)
 }
@@ -346,10 +354,16 @@ function readiness (wrong: 'draining' | PressureReason | null, pools: readonly P
 
 function healthOf (config: Config, backends: ReadonlyMap<string, Backend>) {
   return config.backends.map(({ name, kind }) => {
-    const { locality } = backends.get(name)!
-    const models = new Set(config.models.flatMap(({ targets }) => targets.filter(({ backend }) => backend === name).map(({ model }) => model)))
-    return { name, kind, locality, models: [...models].map(model => ({ model, ...backends.get(name)!.availability(model) })) }
+    const backend = backends.get(name)!
+    const { locality } = backend
+    const models = new Set(config.models.flatMap(({ targets }) => targets.filter(target => target.backend === name).map(({ model }) => model)))
+    return { name, kind, locality, models: [...models].map(model => ({ model, ...backend.availability(model), ...keysOf(backend, model) })) }
   })
+}
+
+function keysOf (backend: Backend, model: string) {
+  const keys = backend.keys?.(model) ?? []
+  return keys.length > 0 && { keys }
 }
 
 async function listen (server: FastifyInstance, { host, port }: { host: string, port: number }, section: 'server' | 'admin'): Promise<string> {

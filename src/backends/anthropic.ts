@@ -8,6 +8,7 @@ import { toMessages } from '../wire/anthropic/request.ts'
 import { ANTHROPIC_MEMBERS } from '../wire/unknown.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import type { Translation } from './http.ts'
+import type { KeyState } from './keys.ts'
 import { Upstream, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
@@ -21,15 +22,14 @@ class AnthropicBackend implements Backend {
   readonly #config: AnthropicBackendConfig
 
   constructor (config: AnthropicBackendConfig, options: UpstreamOptions) {
-    const { apiKey } = options
-    const headers = { 'anthropic-version': config.anthropicVersion, ...apiKey !== null && { 'x-api-key': apiKey } }
-    this.#upstream = new Upstream(config, options, headers)
+    this.#upstream = new Upstream(config, options, { header: 'x-api-key' }, { 'anthropic-version': config.anthropicVersion })
     this.#config = config
   }
 
   get name (): string { return this.#upstream.name }
   get locality (): Backend['locality'] { return this.#upstream.locality }
   availability (model: string): Availability { return this.#upstream.availability(model) }
+  keys (model: string): KeyState[] { return this.#upstream.keys(model) }
   close (signal?: AbortSignal): Promise<void> { return this.#upstream.close(signal) }
 
   /** @throws GatewayError `unsupported_value` before anything is sent, for what the dialect has no words for; else as Backend.chat */

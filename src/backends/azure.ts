@@ -9,12 +9,11 @@ import type { UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
 export function createAzureBackend (config: AzureBackendConfig, options: UpstreamOptions): Backend {
-  const { apiKey } = options
   const hasDeployments = config.api === 'deployments'
   const query = config.apiVersion === undefined ? '' : `?api-version=${config.apiVersion}`
   const baseUrl = `${config.baseUrl.replace(/\/+$/, '')}/openai/${hasDeployments ? 'deployments' : 'v1'}${query}`
   return new OpenAIBackend({ ...config, baseUrl }, options, {
-    headers: apiKey === null ? {} : { 'api-key': apiKey },
+    credential: { header: 'api-key' },
     ...hasDeployments && { folderOf: (model: string) => `/${encodeURIComponent(model)}` }
   })
 }

@@ -7,6 +7,7 @@ import type { EmbeddingsRequest } from '../wire/embeddings.ts'
 import type { ForwardRequest } from '../wire/forward.ts'
 import type { RerankRequest } from '../wire/rerank.ts'
 import type { NativeAsk } from '../wire/responses/native.ts'
+import type { KeyState } from './keys.ts'
 import type { DetokenizeRequest, TokenizeRequest } from '../wire/tokenize.ts'
 
 /**
@@ -23,6 +24,8 @@ export interface Backend {
   readonly members?: ReadonlySet<string>
   /** Snapshot for routing: cheap, synchronous. `model` is the backend's own name for it. */
   availability (model: string): Availability
+  /** Of its keys, where it has several, in the order of the configuration; for the status. */
+  keys? (model: string): readonly KeyState[]
   /**
    * Starts one attempt. `request.model` is the backend's own model name.
    * Resolves at the first content (text, tool call, refusal, reasoning, or a finish reason), not before: until then

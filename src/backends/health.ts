@@ -2,8 +2,7 @@
  * The health of one backend and of each of its models: what a server says or fails to say about one model is counted for that model
  * alone, since behind an aggregator the others may be well.
  */
-import type { GatewayError } from '../errors.ts'
-import { Breaker, isDeadKey, type Rest } from './breaker.ts'
+import { Breaker, isDeadKey, type Failure, type Rest } from './breaker.ts'
 
 /** Names of models come from callers where a public name ends in `*`. */
 const MOST_MODELS = 1_000
@@ -36,7 +35,7 @@ export class HealthRecord {
     this.#of(model).succeeded(now, firstMs)
   }
 
-  failed (model: string, failure: GatewayError, now: number): void {
+  failed (model: string, failure: Failure, now: number): void {
     if (isOfBackend(failure)) { this.#backend.failed(failure, now); return }
     const breaker = this.#of(model)
     breaker.failed(failure, now)
@@ -56,7 +55,7 @@ export class HealthRecord {
 }
 
 /** No model has heard of the call, or the key that all of them share is dead. */
-function isOfBackend (failure: GatewayError): boolean {
+function isOfBackend (failure: Failure): boolean {
   const { code, cause } = failure
   return code === 'backend_unreachable' || isDeadKey(failure) || (cause instanceof Error && 'code' in cause && cause.code === 'UND_ERR_CONNECT_TIMEOUT')
 }

@@ -12,21 +12,20 @@ import type { NativeAsk } from '../wire/responses/native.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import { bodyOf, type Asking } from './http.ts'
 import { Refused } from './failure.ts'
+import type { KeyState } from './keys.ts'
 import { inItsWords } from './quirks.ts'
 import { CHAT, COMPLETIONS, embeddingsRoute, forwardRoute, RERANK, RESPONSES, type Route } from './routes.ts'
-import { Upstream, type UpstreamConfig, type UpstreamOptions } from './upstream.ts'
+import { Upstream, type Credential, type UpstreamConfig, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
 export function createOpenAIBackend (config: OpenAIBackendConfig, options: UpstreamOptions): Backend {
-  const { apiKey } = options
   const quirks = config.preset === undefined ? null : quirksOf(config.preset)
-  return new OpenAIBackend(config, options, { headers: apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }, ...quirks !== null && { quirks } })
+  return new OpenAIBackend(config, options, { credential: { header: 'authorization', scheme: 'Bearer' }, ...quirks !== null && { quirks } })
 }
 
 /** Where one server of the API differs from another. */
 export interface OpenAIDialect {
-  /** With the key; names in lower case. */
-  readonly headers: Readonly<Record<string, string>>
+  readonly credential: Credential
   readonly quirks?: Quirks
   /** Stands between the base URL and the path of the route, where each model has a place of its own. */
   readonly folderOf?: (model: string) => string
@@ -38,21 +37,26 @@ export class OpenAIBackend implements Backend {
   readonly #quirks: Quirks | null
   readonly #folderOf: OpenAIDialect['folderOf']
 
-  constructor (config: UpstreamConfig & Pick<OpenAIBackendConfig, 'responses'>, options: UpstreamOptions, { headers, quirks, folderOf }: OpenAIDialect) {
+  constructor (config: UpstreamConfig & Pick<OpenAIBackendConfig, 'responses'>, options: UpstreamOptions, { credential, quirks, folderOf }: OpenAIDialect) {
     this.#speaksResponses = config.responses === true
     this.#quirks = quirks ?? null
     this.#folderOf = folderOf
-    this.#upstream = new Upstream(config, options, headers)
+    this.#upstream = new Upstream(config, options, credential)
   }
 
   get name (): string { return this.#upstream.name }
   get locality (): Backend['locality'] { return this.#upstream.locality }
   availability (model: string): Availability { return this.#upstream.availability(model) }
+  keys (model: string): KeyState[] { return this.#upstream.keys(model) }
   close (signal?: AbortSignal): Promise<void> { return this.#upstream.close(signal) }
 
   /** @throws GatewayError `unsupported_value` before anything is sent, for what the server is known not to have; else as Backend.chat */
-  async chat (request: ChatRequest, options: ChatOptions): Promise<Answer> {
-    return this.#ask(CHAT, this.#quirks === null ? request : inItsWords(request, this.#quirks, this.name), options)
+  chat (request: ChatRequest, options: ChatOptions): Promise<Answer> {
+    return this.#quirks === null ? this.#ask(CHAT, request, options) : this.#chatInItsWords(request, this.#quirks, options)
+  }
+
+  async #chatInItsWords (request: ChatRequest, quirks: Quirks, options: ChatOptions): Promise<Answer> {
+    return this.#ask(CHAT, inItsWords(request, quirks, this.name), options)
   }
 
   /** Undefined where the configuration says that the server does not speak it. */

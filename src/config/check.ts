@@ -87,7 +87,12 @@ type UpstreamConfig = Exclude<BackendConfig, PoolConfig>
 
 function checkUpstream (backend: UpstreamConfig, index: number, config: Config): Finding[] {
   const path = ['backends', index]
-  return [...checkUrl(backend, [...path, 'baseUrl'], config), ...checkLocality(backend, [...path, 'locality']), ...checkHeaders(backend, [...path, 'headers']), ...checkAzure(backend, path)]
+  return [...checkUrl(backend, [...path, 'baseUrl'], config), ...checkLocality(backend, [...path, 'locality']), ...checkHeaders(backend, [...path, 'headers']), ...checkAzure(backend, path), ...checkKeys(backend, path)]
+}
+
+function checkKeys ({ apiKey, apiKeys = [] }: UpstreamConfig, path: Path): Finding[] {
+  const both = apiKey !== undefined && apiKeys.length > 0
+  return [...both ? [error([...path, 'apiKeys'], 'expected either apiKey or apiKeys')] : [], ...repeated(apiKeys, [...path, 'apiKeys'])]
 }
 
 function checkAzure (backend: UpstreamConfig, path: Path): Finding[] {

@@ -61,7 +61,7 @@ function visitSecret (node: Node, value: unknown, path: Path, report: Report): u
   if (!isMap(value)) return report(path, `expected ${expected(node)}, got ${isScalar(value) ? 'a text; put it into an environment variable or a file and name that here' : got(value, {})}`)
   const ways = node.anyOf?.filter(branch => Object.keys(branch.properties ?? {}).some(name => Object.hasOwn(value, name))) ?? []
   if (ways.length === 1) return visitObject(ways[0]!, value, path, report)
-  report(path, `expected ${expected(node)}, got ${ways.length === 0 ? 'neither' : 'both'}`)
+  report(path, `expected ${expected(node)}, got ${ways.length === 0 ? 'none of them' : 'several'}`)
 }
 
 function visitRecord (node: Node, value: unknown, path: Path, report: Report): unknown {

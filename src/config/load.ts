@@ -67,7 +67,7 @@ function inOrder (problems: readonly Problem[]): Problem[] {
 }
 
 function withAbsolutePaths (config: Config, folder: string): Config {
-  const secret = (found: Secret): Secret => 'file' in found ? { file: resolve(folder, found.file) } : found
+  const secret = (found: Secret): Secret => withAbsolutePath(found, folder)
   const redis = config.state.redis
   return {
     ...config,
@@ -79,9 +79,22 @@ function withAbsolutePaths (config: Config, folder: string): Config {
     }),
     backends: config.backends.map(backend => {
       if (backend.kind === 'pool') return { ...backend, models: backend.models.map(model => withAbsoluteFiles(model, folder)) }
-      return backend.apiKey === undefined ? backend : { ...backend, apiKey: secret(backend.apiKey) }
+      const { apiKey, apiKeys } = backend
+      return {
+        ...backend,
+        ...apiKey !== undefined && { apiKey: secret(apiKey) },
+        ...apiKeys !== undefined && { apiKeys: apiKeys.map(({ key, ...rest }) => ({ ...rest, key: secret(key) })) }
+      }
     })
   }
+}
+
+/** A program without a folder is looked for in PATH. */
+function withAbsolutePath (secret: Secret, folder: string): Secret {
+  if ('file' in secret) return { file: resolve(folder, secret.file) }
+  if (!('command' in secret)) return secret
+  const [program = '', ...args] = secret.command
+  return program.includes('/') ? { ...secret, command: [resolve(folder, program), ...args] } : secret
 }
 
 function withAbsoluteFiles (model: LocalModelConfig, folder: string): LocalModelConfig {

@@ -76,7 +76,7 @@ function isBetween (value: number, least = -Infinity, most = Infinity): boolean 
 export function expected (node: Node): string {
   const choices = choicesOf(node)
   if (choices !== null) return listed(choices.map(String))
-  if (isSecret(node)) return '{ env: NAME } or { file: PATH }'
+  if (isSecret(node)) return '{ env: NAME }, { file: PATH } or { command: [PROGRAM, …] }'
   if (node.anyOf !== undefined || node.type === 'object') return 'a map'
   if (node.type === 'array') return `a list${expectedItems(node)}`
   if (node.type === 'integer') return `a whole number from ${node.minimum} to ${node.maximum}`

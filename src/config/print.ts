@@ -64,7 +64,8 @@ Editors check while you type when the file begins with
 \`# yaml-language-server: $schema=docs/torchgate.schema.json\`.
 
 **Secrets** are named in the file, never written in it: \`{ env: OPENAI_API_KEY }\` or \`{ file: /run/secrets/openai }\`.
-Where \`NAME\` is unset and \`NAME_FILE\` is set, the file it names is read.
+Where \`NAME\` is unset and \`NAME_FILE\` is set, the file it names is read. \`{ command: [pass, show, openai] }\` runs a program, without a
+shell, and takes the line that it writes; it has \`timeoutMs\` (5000) for that, and is run by \`torchgate check\` too.
 
 **Model names** are public: a model's \`targets\` say what may answer. A name may end in \`*\`; an exact name wins, then the longest
 prefix, and a \`*\` in a target's \`model\` stands for what the \`*\` of the name matched (one character or more).
@@ -126,7 +127,7 @@ function valueOf (node: Node): string {
   if (choices !== null) return choices.map(choice => `\`${choice}\``).join(', ')
   const entries = entriesOf(node)
   if (entries !== null) return 'a map of names to texts'
-  return isSecret(node) ? '`{ env: NAME }` or `{ file: PATH }`' : expected(node)
+  return isSecret(node) ? '`{ env: NAME }`, `{ file: PATH }` or `{ command: [PROGRAM, …] }`' : expected(node)
 }
 
 function defaultOf (node: Node): string {

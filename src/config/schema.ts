@@ -29,7 +29,11 @@ const SecretAt = (description: string) => Type.Union([
       description: 'Name of an environment variable.'
     })
   }, { additionalProperties: false }),
-  Type.Object({ file: Type.String({ minLength: 1, description: 'Path of a file; white space at the end is dropped.' }) }, { additionalProperties: false })
+  Type.Object({ file: Type.String({ minLength: 1, description: 'Path of a file; white space at the end is dropped.' }) }, { additionalProperties: false }),
+  Type.Object({
+    command: Type.Array(Type.String({ writeOnly: true }), { minItems: 1, maxItems: 64, description: 'A program and its arguments, run without a shell; what it writes is the secret.' }),
+    timeoutMs: Milliseconds(5_000, 'One that has not ended by then is killed.')
+  }, { additionalProperties: false })
 ], { title: 'Secret', description })
 export const Secret = SecretAt('Where a secret is found.')
 export type Secret = Static<typeof Secret>
@@ -113,6 +117,11 @@ const BASE_URL = { pattern: '^https?://', patternErrorMessage: 'a URL that start
 
 /** What every backend behind a URL has. */
 const UPSTREAM = {
+  apiKeys: Type.Optional(Type.Array(Type.Object({
+    name: Name('Unique among them; what log and status call it.'),
+    key: SecretAt('As `apiKey`.'),
+    weight: Type.Integer({ minimum: 0, maximum: 1000, default: 1, description: 'How often it is taken, beside the others; 0 only when no other can be.' })
+  }, { additionalProperties: false }), { minItems: 1, maxItems: 64, description: 'Several keys, instead of `apiKey`, taken by turns. A throttled one (429) or a dead one (401, 402) rests alone, and the next is tried at once.' })),
   headers: Type.Record(
     Type.String({ pattern: '^[A-Za-z0-9-]+$' }),
     Type.String({ pattern: '^[\\t\\x20-\\x7e]*$', patternErrorMessage: 'printable ASCII on one line', writeOnly: true }),

@@ -46,6 +46,7 @@ export function tryTargets (backends: ReadonlyMap<string, Backend>): Dispatch {
         if (backend === undefined) throw new GatewayError('internal_error', `No backend is named ${target.backend}.`)
         const answer = await ask(backend, target.model, { signal, boundary: plan.boundary, callId: call.id, hops: call.hops, isolation, workersLost, lost })
         attempt.firstTokenMs = call.elapsedMs
+        if (answer.key !== undefined) attempt.key = answer.key
         return { target, answer }
       } catch (thrown) {
         last = signal.aborted ? clientClosed() : toGatewayError(thrown)

@@ -174,7 +174,7 @@ const LEVELS: Readonly<Record<Outcome, 'info' | 'warn' | 'error'>> = {
 /** Written out, since JSON.stringify of such an object costs three times as much, for every call. */
 function line (level: string, record: CallRecord): string {
   const { attempts, usage } = record
-  const tried = attempts.slice(0, MAX_ITEMS).map(({ target, error }) => `"${escaped(target)}:${error ?? 'ok'}"`)
+  const tried = attempts.slice(0, MAX_ITEMS).map(({ target, key, error }) => `"${escaped(key === undefined ? target : `${target}#${key}`)}:${error ?? 'ok'}"`)
   const client = record.clientId === undefined ? '' : `,"client_id":${JSON.stringify(record.clientId)}`
   return `{"level":"${level}","time":"${new Date().toISOString()}","id":"${record.id}"${client},"tenant":${quoted(record.tenant)}` +
     `,"key":${quoted(record.keyId)},"model":${quoted(record.model)},"target":${quoted(attempts.at(-1)?.target ?? null)}` +

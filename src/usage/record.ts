@@ -52,6 +52,8 @@ export interface Attempt {
   readonly target: string
   readonly backend: string
   readonly locality: Locality
+  /** Name of the key that it answered with, where the backend has several. */
+  key?: string
   /** Start, first content and end of the attempt. */
   readonly startMs: number
   firstTokenMs: number | null

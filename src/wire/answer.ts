@@ -6,7 +6,13 @@
 export type Answer = BodyAnswer | StreamAnswer
 
 /** One whole chat completion: the UTF-8 JSON as it came, and what it says, parsed once to see that it is one. */
-export interface BodyAnswer { readonly kind: 'body', readonly bytes: Buffer, readonly value: unknown }
+export interface BodyAnswer {
+  readonly kind: 'body'
+  readonly bytes: Buffer
+  readonly value: unknown
+  /** Name of the backend's key that it was asked with, where it has several. */
+  readonly key?: string
+}
 
 /**
  * Each buffer holds whole events, every one ending in a blank line; the last event of a good stream is `data: [DONE]`.
@@ -18,4 +24,6 @@ export interface StreamAnswer {
   readonly frames: AsyncIterable<Buffer>
   /** The media type of what is no chat and no text completion: then the buffers are bytes as they came, cut anywhere. */
   readonly type?: string
+  /** As with a body. */
+  readonly key?: string
 }

@@ -62,7 +62,7 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
   ],
   'a key written into the file': [
     change('{ env: OPENAI_API_KEY }', 'sk-proj-abcdef'),
-    'torchgate.yaml:10 backends[1].apiKey: expected { env: NAME } or { file: PATH }, got a text; put it into an environment variable or a file and name that here'
+    'torchgate.yaml:10 backends[1].apiKey: expected { env: NAME }, { file: PATH } or { command: [PROGRAM, …] }, got a text; put it into an environment variable or a file and name that here'
   ],
   'a key written where the name of its variable belongs': [
     change('OPENAI_API_KEY', 'gsk_abcdef'),
@@ -70,11 +70,11 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
   ],
   'a secret named twice': [
     change('{ env: OPENAI_API_KEY }', '{ env: A, file: b }'),
-    'torchgate.yaml:10 backends[1].apiKey: expected { env: NAME } or { file: PATH }, got both'
+    'torchgate.yaml:10 backends[1].apiKey: expected { env: NAME }, { file: PATH } or { command: [PROGRAM, …] }, got several'
   ],
   'a secret named in no way': [
     change('{ env: OPENAI_API_KEY }', '{ value: sk-proj-abcdef }'),
-    'torchgate.yaml:10 backends[1].apiKey: expected { env: NAME } or { file: PATH }, got neither'
+    'torchgate.yaml:10 backends[1].apiKey: expected { env: NAME }, { file: PATH } or { command: [PROGRAM, …] }, got none of them'
   ],
   'a password in a URL that is none': [
     change('https://api.openai.com/v1', 'ftp://me:secret@host'),
