@@ -49,20 +49,32 @@ const UNFINISHED = '.part'
 export class Files {
   readonly #parts: FilesParts
   readonly #timers: readonly NodeJS.Timeout[]
+  /** Sweeps that are not over. */
+  readonly #sweeping = new Set<Promise<void>>()
+  #isClosed = false
   /** Bytes of uploads that have no row yet, by tenant. */
   readonly #arriving = new Map<string, number>()
 
   constructor (parts: FilesParts) {
     this.#parts = parts
     mkdirSync(parts.folder, { recursive: true, mode: 0o700 })
+    const run = (work: () => Promise<void>) => {
+      const sweeping = work().catch(parts.onError).finally(() => this.#sweeping.delete(sweeping))
+      this.#sweeping.add(sweeping)
+    }
     const often = (work: () => Promise<void>, ms: number) => {
-      work().catch(parts.onError)
-      return setInterval(() => { work().catch(parts.onError) }, ms).unref()
+      run(work)
+      return setInterval(() => { run(work) }, ms).unref()
     }
     this.#timers = [often(() => this.sweep(), SWEEP_MS), often(() => this.sweepForgotten(), FORGOTTEN_MS)]
   }
 
-  close (): void { for (const timer of this.#timers) clearInterval(timer) }
+  /** The store must outlive it. */
+  async close (): Promise<void> {
+    this.#isClosed = true
+    for (const timer of this.#timers) clearInterval(timer)
+    await Promise.all(this.#sweeping)
+  }
 
   get retentionHours (): number { return this.#parts.retentionHours }
 
@@ -138,6 +150,7 @@ export class Files {
   async sweepForgotten (now = new Date()): Promise<void> {
     let names: string[] = []
     for await (const { name } of await opendir(this.#parts.folder)) {
+      if (this.#isClosed) return
       if (names.push(name) < SWEPT_AT_ONCE) continue
       await this.#deleteForgotten(names, now)
       names = []

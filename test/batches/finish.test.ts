@@ -12,7 +12,7 @@ function open (t: Test) {
   const store = openSqlite(join(dir, 'torchgate.db'))
   const folder = join(dir, 'files')
   const files = new Files({ store: store.files, folder, maxBytes: 1000, perTenantBytes: 1, perTenant: 1, retentionHours: 2, onError: error => { throw error } })
-  t.teardown(async () => { files.close(); await store.close() })
+  t.teardown(async () => { await files.close(); await store.close() })
   const now = new Date()
   const lease: Lease = { owner: 'a', now, until: new Date(now.getTime() + 10_000) }
   const said: string[] = []

@@ -13,7 +13,7 @@ test('every command says what it takes', limits, async t => {
   const whole = await run(t, folder, ['--help'])
   t.match(whole, { code: 0, stderr: '', stdout: /^Usage: torchgate / })
   const commands = [...whole.stdout.matchAll(/^ {2}(\w+) .*[a-z]/gm)].map(([, name]) => name!)
-  t.match(commands, ['start', 'worker', 'check', 'explain', 'keys', 'models', 'docs'])
+  t.match(commands, ['start', 'worker', 'check', 'explain', 'keys', 'models', 'route', 'docs', 'help'])
   t.same(await run(t, folder, ['--version']), { code: 0, signal: null, stdout: `${version}\n`, stderr: '' })
   t.match(await run(t, folder, ['start', '--help']), { code: 0, stdout: /--data-dir <folder>/ })
 })

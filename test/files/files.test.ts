@@ -13,7 +13,7 @@ function open (t: Test, more = {}) {
   const store = openSqlite(join(dir, 'torchgate.db'))
   const folder = join(dir, 'files')
   const files = new Files({ store: store.files, folder, maxBytes: 1000, perTenantBytes: 1500, perTenant: 10, retentionHours: 2, onError: error => { throw error }, ...more })
-  t.teardown(async () => { files.close(); await store.close() })
+  t.teardown(async () => { await files.close(); await store.close() })
   return { files, store, folder, names: () => readdirSync(folder) }
 }
 
