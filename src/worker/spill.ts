@@ -83,6 +83,7 @@ export class Spill {
     } catch (thrown) {
       this.#complain('written', thrown)
       removeAll(path)
+      return
     }
     for (const kept of own) if (commonPrefix(kept.tokens, tokens) === kept.tokens.length) this.#drop(kept)
     this.#shrink()
@@ -139,6 +140,7 @@ export class Spill {
 
   #read (): void {
     const names = readdirSync(this.#folder)
+    for (const name of names) if (!name.endsWith('.state') && !names.includes(name.slice(0, name.lastIndexOf('.')))) remove(join(this.#folder, name))
     const found = names.filter(name => name.endsWith('.state')).map(name => this.#found(name, names.includes(name + BUSY)))
     for (const { kept } of found.filter(each => each !== null).toSorted((a, b) => a.usedAt - b.usedAt)) this.#kept.add(kept)
     this.#shrink()
@@ -146,10 +148,10 @@ export class Spill {
 
   #found (name: string, isBusy: boolean): { kept: Kept, usedAt: number } | null {
     const path = join(this.#folder, name)
-    const { size, mtimeMs } = statSync(path)
-    const tokens = isBusy || sizeIn(path + WHOLE) !== size ? null : tokensIn(path)
+    const { size, mtimeMs } = statSync(path, { throwIfNoEntry: false }) ?? { size: null, mtimeMs: 0 }
+    const tokens = isBusy || size === null || sizeIn(path + WHOLE) !== size ? null : unlessGone(() => tokensIn(path))
     if (tokens === null) removeAll(path)
-    return tokens === null ? null : { kept: { path, domain: name.slice(0, name.indexOf('-')), tokens, bytes: size }, usedAt: mtimeMs }
+    return size === null || tokens === null ? null : { kept: { path, domain: name.slice(0, name.indexOf('-')), tokens, bytes: size }, usedAt: mtimeMs }
   }
 
   #complain (what: string, thrown: unknown): void {
@@ -176,22 +178,17 @@ function tokensIn (path: string): readonly number[] | null {
 function digest (text: string): string { return createHash('sha256').update(text).digest('hex').slice(0, 32) }
 
 /** @returns null where there is none */
-function sizeIn (path: string): number | null {
-  try {
-    return Number(readFileSync(path, 'utf8'))
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw thrown
-  }
-}
+function sizeIn (path: string): number | null { return unlessGone(() => Number(readFileSync(path, 'utf8'))) }
 
 function removeAll (path: string): void { for (const part of ['', BUSY, WHOLE]) remove(path + part) }
+function remove (path: string): void { unlessGone(() => { unlinkSync(path) }) }
 
 /** Another worker with the same folder may have been before us. */
-function remove (path: string): void {
+function unlessGone<T> (work: () => T): T | null {
   try {
-    unlinkSync(path)
+    return work()
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw thrown
+    return null
   }
 }

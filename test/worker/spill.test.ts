@@ -1,8 +1,9 @@
 /** States of slots on disk, of real workers with the built-in model and with networks that cannot go back. */
 import { once } from 'node:events'
-import { readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { readdirSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import tap, { test, type Test } from 'tap'
+import { Spill, type StateFiles } from '../../src/worker/spill.ts'
 import { workerOnPort } from './spawned.ts'
 import { writeGemma, writeMamba } from './tiny.ts'
 
@@ -79,3 +80,38 @@ for (const [what, write] of [['gemma', writeGemma], ['mamba', writeMamba]] as co
     t.equal((await ask(url, [...FIRST, 7, 8])).cached, 601, 'of this one it is of the prompt: the last token of an answer is not computed')
   })
 }
+
+/** What `save` writes is not read here. */
+const NO_FILES: StateFiles = { needsMarks: false, save: async () => 0, load: async () => [] }
+
+test('files that another worker of the same model removes meanwhile are none', async t => {
+  const options = { folder: place('shared'), bytes: MUCH, model: 'm', kind: 'k', log: () => undefined }
+  const spill = new Spill(NO_FILES, options)
+  const [model] = readdirSync(place('shared'))
+  const [kind] = readdirSync(join(place('shared'), model!))
+  const inside = join(place('shared'), model!, kind!)
+  symlinkSync(join(inside, 'gone'), join(inside, 'a-1.state'))
+  t.equal(new Spill(NO_FILES, options).bytes, 0)
+  t.same(readdirSync(inside), [])
+  writeFileSync(join(inside, 'a-1.state.bytes'), '1')
+  writeFileSync(join(inside, 'a-1.state.busy'), '')
+  t.equal(new Spill(NO_FILES, options).bytes, 0)
+  t.same(readdirSync(inside), [], 'nor is anything left of one')
+  t.equal(spill.bytes, 0)
+})
+
+test('a disk that takes no more costs what was to be kept, not what is there already', async t => {
+  let isFull = false
+  const lines: string[] = []
+  const save: StateFiles['save'] = async (_slot, path) => {
+    if (isFull) throw new Error('No space left.')
+    writeFileSync(path, 'state')
+    return 5
+  }
+  const spill = new Spill({ ...NO_FILES, save }, { folder: place('full'), bytes: MUCH, model: 'm', kind: 'k', log: line => { lines.push(line) } })
+  await spill.put({ id: 0, tokens: FIRST.slice(0, 300), isolation: 'a' }, 0)
+  isFull = true
+  await spill.put({ id: 0, tokens: FIRST, isolation: 'a' }, 0)
+  t.match(lines, [/No space left/])
+  t.equal(spill.bytes, 5)
+})
