@@ -34,7 +34,7 @@ const contentOf = (text: string) => [...text.matchAll(/"content":"((?:[^"\\]|\\.
 test('a question goes to /v1/messages with the key and the version, and the answer is a chat completion', async t => {
   const { provider, backend } = await meet(t, answers(200, MESSAGE))
   const answer = await backend.chat(request, options)
-  t.match(JSON.parse(await textOf(answer)), { id: 'msg_1', object: 'chat.completion', choices: [{ message: { content: 'Hello' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 2 } })
+  t.match(JSON.parse(await textOf(answer)), { id: 'chatcmpl-1', object: 'chat.completion', choices: [{ message: { content: 'Hello' }, finish_reason: 'stop' }], usage: { prompt_tokens: 1, completion_tokens: 2 } })
   t.ok(answer.kind === 'body' && JSON.stringify(answer.value) === answer.bytes.toString('utf8'), 'the value is what the bytes say')
   const [sent = ''] = provider.requests
   t.match(sent, /^POST \/v1\/messages HTTP\/1\.1\r\n/)

@@ -36,13 +36,16 @@ export function toUsage (usage: unknown): Members | null {
     completion_tokens: output,
     total_tokens: input + output,
     prompt_tokens_details: { cached_tokens: read, cache_creation_tokens: written },
-    ...isObject(details) && { completion_tokens_details: { reasoning_tokens: count(details['thinking_tokens']) } }
+    completion_tokens_details: { reasoning_tokens: isObject(details) ? count(details['thinking_tokens']) : 0 }
   }
 }
 
 function count (value: unknown): number {
   return typeof value === 'number' ? value : 0
 }
+
+/** The id of a message as one of a chat completion; what it was can be read from it. */
+export const completionId = (id: unknown): string => `chatcmpl-${String(id).replace(/^msg_/, '')}`
 
 /**
  * Thoughts become `reasoning_content`; `thinking_blocks` keeps them with their signatures, for a caller that sends them back.
@@ -55,7 +58,7 @@ export function toCompletion (value: unknown, createdS: number): Members | null 
   if (typeof stop !== 'string') return null
   const blocks = content.filter(isObject)
   return {
-    id,
+    id: completionId(id),
     object: 'chat.completion',
     created: createdS,
     model,

@@ -5,7 +5,7 @@
 import { GatewayError } from '../../errors.ts'
 import { isObject, type Members } from '../check.ts'
 import { DONE_EVENT, EventCutter, events, type Cutter } from '../sse.ts'
-import { finishReason, toUsage } from './answer.ts'
+import { completionId, finishReason, toUsage } from './answer.ts'
 
 export interface ChunkOptions {
   /** Name of the backend, for messages. */
@@ -82,7 +82,7 @@ export class ChunkCutter implements Cutter {
   #begin (message: unknown): string {
     if (!isObject(message) || this.#hasBegun) throw this.#invalid('began a message that is none')
     this.#hasBegun = true
-    this.#head = { id: message['id'], object: 'chat.completion.chunk', created: this.#options.createdS, model: message['model'] }
+    this.#head = { id: completionId(message['id']), object: 'chat.completion.chunk', created: this.#options.createdS, model: message['model'] }
     this.#noteUsage(message['usage'])
     return this.#chunk({ role: 'assistant', content: '', refusal: null })
   }

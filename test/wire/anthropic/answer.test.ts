@@ -39,14 +39,14 @@ test('a stream in OpenAI\'s order: role, content, finish reason, usage, [DONE]',
   const text = translated(recorded('anthropic'))
   t.ok(text.endsWith('data: [DONE]\n\n'))
   const chunks = chunksOf(text)
-  const head = { id: 'msg_01XFDUDYJgAACzvnptvVoYEL', object: 'chat.completion.chunk', created: 7, model: 'claude-sonnet-5' }
+  const head = { id: 'chatcmpl-01XFDUDYJgAACzvnptvVoYEL', object: 'chat.completion.chunk', created: 7, model: 'claude-sonnet-5' }
   const said = (delta: Body, finish_reason: string | null = null) => ({ ...head, choices: [{ index: 0, delta, logprobs: null, finish_reason }] })
   t.strictSame(chunks, [
     said({ role: 'assistant', content: '', refusal: null }),
     said({ content: 'The capital of' }),
     said({ content: ' France is "Paris".' }),
     said({}, 'stop'),
-    { ...head, choices: [], usage: { prompt_tokens: 25, completion_tokens: 15, total_tokens: 40, prompt_tokens_details: { cached_tokens: 0, cache_creation_tokens: 0 } } }
+    { ...head, choices: [], usage: { prompt_tokens: 25, completion_tokens: 15, total_tokens: 40, prompt_tokens_details: { cached_tokens: 0, cache_creation_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } } }
   ])
 })
 
@@ -149,9 +149,9 @@ const MESSAGE = { type: 'message', id: 'msg_1', role: 'assistant', model: 'm', s
 
 test('a whole message is a completion', async t => {
   t.strictSame(toCompletion({ ...MESSAGE, content: [{ type: 'text', text: 'Hel' }, { type: 'text', text: 'lo' }] }, 7), {
-    id: 'msg_1', object: 'chat.completion', created: 7, model: 'm',
+    id: 'chatcmpl-1', object: 'chat.completion', created: 7, model: 'm',
     choices: [{ index: 0, message: { role: 'assistant', content: 'Hello', refusal: null }, logprobs: null, finish_reason: 'stop' }],
-    usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3, prompt_tokens_details: { cached_tokens: 0, cache_creation_tokens: 0 } }
+    usage: { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3, prompt_tokens_details: { cached_tokens: 0, cache_creation_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } }
   })
   const thought = { type: 'thinking', thinking: 'Hm.', signature: 's' }
   const completion = toCompletion({ ...MESSAGE, stop_reason: 'tool_use', content: [thought, { type: 'tool_use', id: 'c', name: 'f', input: { a: 'ü' } }] }, 7)
