@@ -3,7 +3,7 @@ import type { GatewayError } from '../errors.ts'
 import { estimateInput, estimateTokens } from '../limits/estimate.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import { usageOfChunk } from '../wire/observe.ts'
-import { isResponse, toolsWithin, usageOfResponse } from '../wire/responses/native.ts'
+import { bodyWithin, isResponse, usageOfResponse } from '../wire/responses/native.ts'
 import type { Call } from './call.ts'
 import { eyes, examine, fetchImages } from './images.ts'
 import { roughTokens } from './meter.ts'
@@ -38,9 +38,9 @@ const KIND: Omit<Kind<NativeRequest>, 'validate'> = {
   complete: async ({ chat }, images, bounds) => { if (chat !== null) await fetchImages(chat, images, bounds) },
   async ask (backend, { model, stream, native, chat, fault, onAttempt }, options) {
     if (backend.respond !== undefined) {
-      const { tools, warnings } = toolsWithin((native['tools'] ?? []) as Members[], options.boundary === 'cloud')
+      const { body, warnings } = bodyWithin(native, options.boundary === 'cloud')
       onAttempt(true, warnings)
-      return await backend.respond({ model, stream, body: { ...native, ...native['tools'] !== undefined && { tools } } }, options)
+      return await backend.respond({ model, stream, body }, options)
     }
     if (chat === null) throw fault!
     onAttempt(false, [])

@@ -92,6 +92,23 @@ test('hosted tools stay where the call has to stay', async t => {
   t.strictSame(sent().body['tools'].map(({ type }: Members) => type), ['web_search', 'function', 'mcp'], 'what belongs to the account stays the operator\'s')
 })
 
+test('hosted tools that come within others, or with an item, stay there too', async t => {
+  const { post, sent } = await start(t, native, 'domain')
+  const [evil, mine] = [{ type: 'mcp', server_url: 'https://evil.example', server_label: 'x' }, { type: 'function', name: 'look', parameters: {} }]
+  const listed = { type: 'mcp_list_tools', server_label: 'x', tools: [{ name: 'find', input_schema: {} }] }
+  const body = {
+    tools: [{ type: 'namespace', name: 'n', description: 'N', tools: [evil, mine] }],
+    input: [{ type: 'message', role: 'user', content: 'x' }, { type: 'additional_tools', role: 'developer', tools: [{ type: 'web_search' }, mine] }, { type: 'tool_search_output', call_id: 'c', tools: [evil, mine] }, listed]
+  }
+  const kept = await post(body, { 'x-torchgate-class': 'confidential' })
+  t.equal(kept.status, 200)
+  t.match(kept.headers.get('x-torchgate-warning'), /tools\[0\]\.tools\[0\]: mcp would leave.*input\[1\]\.tools\[0\]: web_search.*input\[2\]\.tools\[0\]: mcp/)
+  t.notMatch(JSON.stringify(sent().body), /evil|web_search/)
+  t.match(sent().body, { tools: [{ name: 'n', tools: [mine] }], input: [{}, { tools: [mine] }, { tools: [mine] }, listed] })
+  await post(body, { 'x-torchgate-class': 'public' })
+  t.match(sent().body, body, 'and go with a call that may go anywhere')
+})
+
 test('state, the background and the operator\'s own parameters are refused there too', async t => {
   const { post, script } = await start(t)
   for (const [body, param] of [

@@ -18,20 +18,48 @@ const OF_THE_ACCOUNT: ReadonlySet<unknown> = new Set(['file_search'])
 /** Tools that only say what the model may call; whoever sent them runs them. */
 const OF_THE_CALLER: ReadonlySet<unknown> = new Set(['function', 'custom', 'namespace', 'local_shell', 'apply_patch', 'computer', 'computer_use', 'computer_use_preview'])
 
+/** Left out of a request, and why. */
+interface Within<T> { readonly kept: T, readonly warnings: string[] }
+
 /**
- * The tools that may go to a backend. It runs hosted ones itself and may tell the world, so they go only with a call that may go anywhere.
- * @returns what is left, and what was left out and why
+ * A request with the tools that may go to a backend, wherever they stand in it: among the tools, within a namespace, or in an item that
+ * brings more. A backend runs hosted ones itself and may tell the world, so they go only with a call that may go anywhere.
  */
-export function toolsWithin (tools: readonly Members[], mayGoAnywhere: boolean): { tools: Members[], warnings: string[] } {
+export function bodyWithin (body: Members, mayGoAnywhere: boolean): { body: Members, warnings: string[] } {
+  const { tools, input } = body
   const warnings: string[] = []
-  const kept = tools.filter(({ type }, index) => {
-    if (OF_THE_CALLER.has(type) || (mayGoAnywhere && !OF_THE_ACCOUNT.has(type))) return true
-    const why = OF_THE_ACCOUNT.has(type) ? 'is not served' : 'would leave the boundary of the call'
-    warnings.push(`tools[${index}]: ${String(type)} ${why} and was left out`)
-    return false
-  })
-  return { tools: kept, warnings }
+  const own = { ...body }
+  if (Array.isArray(tools)) own['tools'] = taken(toolsWithin(tools, mayGoAnywhere, 'tools'), warnings)
+  if (Array.isArray(input) && input.some(bringsTools)) own['input'] = input.map((item: Members, index) => bringsTools(item) ? taken(nested(item, mayGoAnywhere, `input[${index}]`), warnings) : item)
+  return { body: own, warnings }
 }
+
+function taken<T> ({ kept, warnings }: Within<T>, all: string[]): T {
+  all.push(...warnings)
+  return kept
+}
+
+/** What a server of tools listed is no declaration. */
+function bringsTools (item: unknown): boolean { return isObject(item) && Array.isArray(item['tools']) && item['type'] !== 'mcp_list_tools' }
+
+function nested (holder: Members, mayGoAnywhere: boolean, path: string): Within<Members> {
+  const { kept, warnings } = toolsWithin(holder['tools'] as unknown[], mayGoAnywhere, `${path}.tools`)
+  return { kept: { ...holder, tools: kept }, warnings }
+}
+
+function toolsWithin (tools: readonly unknown[], mayGoAnywhere: boolean, path: string): Within<Members[]> {
+  const warnings: string[] = []
+  const kept = tools.filter(isObject).flatMap((tool, index) => {
+    const { type } = tool
+    if (OF_THE_CALLER.has(type) || (mayGoAnywhere && !OF_THE_ACCOUNT.has(type))) return [bringsTools(tool) ? taken(nested(tool, mayGoAnywhere, `${path}[${index}]`), warnings) : tool]
+    const why = OF_THE_ACCOUNT.has(type) ? 'is not served' : 'would leave the boundary of the call'
+    warnings.push(`${path}[${index}]: ${String(type).slice(0, MOST_OF_A_TYPE)} ${why} and was left out`)
+    return []
+  })
+  return { kept, warnings }
+}
+
+const MOST_OF_A_TYPE = 64
 
 /** Items of earlier responses as any backend takes them: without ids it does not know, and thoughts that nobody can read. */
 export function replayed (items: readonly Members[]): Members[] {

@@ -1,7 +1,7 @@
 import { test } from 'tap'
 import { GatewayError } from '../../../src/errors.ts'
 import { FIRST_INPUT, itemId, newId, responseOfItem } from '../../../src/wire/responses/ids.ts'
-import { dataOf, EventBytes, eventsIn, failureEvents, replayed, toolsWithin, usageOfResponse } from '../../../src/wire/responses/native.ts'
+import { bodyWithin, dataOf, EventBytes, eventsIn, failureEvents, replayed, usageOfResponse } from '../../../src/wire/responses/native.ts'
 
 test('events are cut behind their blank line, wherever the bytes are cut, and stay as they came', t => {
   for (const bytes of ['event: a\ndata: {"x":"☃"}\n\ndata:{"y":1}\n\n: wait\n\n', 'event: a\r\ndata: {"x":"☃"}\r\n\r\ndata:{"y":1}\r\n\r\n: wait\r\n\r\n']) {
@@ -38,10 +38,10 @@ test('usage is read as far as it can be true', t => {
 
 test('tools that the backend runs go only where the call may go', t => {
   const tools = ['function', 'web_search', 'file_search', 'apply_patch', 'something_new'].map(type => ({ type }))
-  const types = (mayGoAnywhere: boolean) => toolsWithin(tools, mayGoAnywhere).tools.map(({ type }) => type)
+  const types = (mayGoAnywhere: boolean) => (bodyWithin({ tools }, mayGoAnywhere).body['tools'] as { type: string }[]).map(({ type }) => type)
   t.same(types(true), ['function', 'web_search', 'apply_patch', 'something_new'])
   t.same(types(false), ['function', 'apply_patch'])
-  t.match(toolsWithin(tools, false).warnings, [/^tools\[1\]: web_search would leave/, /^tools\[2\]: file_search is not served/, /^tools\[4\]: something_new/])
+  t.match(bodyWithin({ tools }, false).warnings, [/^tools\[1\]: web_search would leave/, /^tools\[2\]: file_search is not served/, /^tools\[4\]: something_new/])
   t.end()
 })
 
