@@ -2,6 +2,7 @@
 import { toGatewayError, type GatewayError } from '../errors.ts'
 import type { Call } from '../pipeline/call.ts'
 import { serveChat, type Services } from '../pipeline/chat.ts'
+import { examineItems } from '../pipeline/images.ts'
 import { serveNative } from '../pipeline/responses.ts'
 import type { Principal } from '../tenants/tenants.ts'
 import { ResponseAnswer } from '../wire/responses/answer.ts'
@@ -54,6 +55,7 @@ export async function readCall ({ services, turns }: { services: Services, turns
 
   const said = fault === null ? attempt(() => turns.chat(tenant.name, turn)) : { value: null, fault }
   const chat = said.value === null ? said : attempt(() => validateChat(said.value.chat))
+  if (chat.value === null) examineItems(turn, services.images)
   const ofChat = [...warnings, ...said.value?.warnings ?? []]
   let answersNatively = false
   const life = inWordsOf(asked, chat.value ?? {}, serveNative({

@@ -30,6 +30,13 @@ export function estimateInput (input: unknown): number {
   return Math.ceil(prompt.bytes / BYTES_PER_TOKEN) + countNumbers(input)
 }
 
+/** The same of a prompt that is no chat. */
+export function estimatePrompt (parts: unknown): { input: number, media: number } {
+  const prompt: Prompt = { bytes: 0, media: 0 }
+  weigh(parts, prompt)
+  return { input: Math.ceil(prompt.bytes / BYTES_PER_TOKEN) + prompt.media * MEDIA_TOKENS, media: prompt.media }
+}
+
 function countNumbers (value: unknown): number {
   if (typeof value === 'number') return 1
   return Array.isArray(value) ? value.reduce<number>((sum, item) => sum + countNumbers(item), 0) : 0

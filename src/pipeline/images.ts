@@ -7,7 +7,7 @@ import type { ChatRequest } from '../wire/chat.ts'
 import { outOfRange, toError, within } from '../wire/check.ts'
 import { addressed } from '../wire/conversation.ts'
 import { imageHead } from '../wire/image.ts'
-import { faultAt, faultOfImage, isRemote, paramOf, picturesIn, type Picture } from '../wire/pictures.ts'
+import { faultAt, faultOfImage, isRemote, paramOf, picturesIn, picturesInItems, type Picture } from '../wire/pictures.ts'
 import type { Need } from './targets.ts'
 
 export interface Images {
@@ -24,10 +24,24 @@ export interface Fetching {
 /** @throws GatewayError that names the image at fault */
 export function examine ({ messages }: ChatRequest, { limits }: Images): void {
   const pictures = picturesIn(messages)
-  if (pictures.length > limits.maxCount) {
-    const fault = outOfRange('too many images', `at most ${limits.maxCount} images (images.maxCount), but got ${pictures.length}`)
-    throw toError(within('messages', fault))
-  }
+  assertFew(pictures.length, 'messages', limits)
+  assertGood(pictures, limits)
+}
+
+/** The same of items that are no chat. Those before them were looked at when they came; an address can stand only in what a backend said. @throws GatewayError */
+export function examineItems ({ earlier, items }: { readonly earlier: readonly unknown[], readonly items: readonly unknown[] }, { limits }: Images): void {
+  const pictures = picturesInItems(items, 'input').filter(picture => !isRemote(picture))
+  if (pictures.length === 0) return
+  assertFew(pictures.length + picturesInItems(earlier, 'input').length, 'input', limits)
+  assertGood(pictures, limits)
+}
+
+function assertFew (count: number, where: string, { maxCount }: Images['limits']): void {
+  if (count <= maxCount) return
+  throw toError(within(where, outOfRange('too many images', `at most ${maxCount} images (images.maxCount), but got ${count}`)))
+}
+
+function assertGood (pictures: readonly Picture[], limits: Images['limits']): void {
   for (const picture of pictures) {
     const fault = isRemote(picture) ? faultOfAddress(picture.source.url, limits) : faultOfImage(picture.source.url, limits)
     if (fault !== null) throw toError(faultAt(picture, fault))

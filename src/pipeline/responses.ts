@@ -1,6 +1,6 @@
 /** Calls in the Responses dialect that a backend may speak itself. Where it does not, they are chats. */
 import type { GatewayError } from '../errors.ts'
-import { estimateInput, estimateTokens } from '../limits/estimate.ts'
+import { estimateInput, estimatePrompt, estimateTokens } from '../limits/estimate.ts'
 import type { ChatRequest } from '../wire/chat.ts'
 import { usageOfChunk } from '../wire/observe.ts'
 import { bodyWithin, isResponse, usageOfResponse } from '../wire/responses/native.ts'
@@ -28,7 +28,7 @@ const KIND: Omit<Kind<NativeRequest>, 'validate'> = {
   estimate ({ native, chat }, assumedOutput) {
     if (chat !== null) return estimateTokens(chat, assumedOutput)
     const { input, instructions, tools, max_output_tokens: most } = native
-    return { input: estimateInput([input, instructions, tools]), output: typeof most === 'number' ? most : assumedOutput }
+    return { ...estimatePrompt([input, instructions, tools]), output: typeof most === 'number' ? most : assumedOutput }
   },
   examine: ({ chat }, images) => { if (chat !== null) examine(chat, images) },
   needs ({ chat, fault }, { media }) {

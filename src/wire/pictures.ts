@@ -23,6 +23,21 @@ export function picturesIn (messages: readonly unknown[]): Picture[] {
   return pictures
 }
 
+/** Of items of a response, wherever in them they stand. Their paths begin with `root`. */
+export function picturesInItems (items: readonly unknown[], root: string): Picture[] {
+  const pictures: Picture[] = []
+  const look = (value: unknown, path: readonly (string | number)[]): void => {
+    if (typeof value !== 'object' || value === null) return
+    for (const [name, member] of Object.entries(value)) {
+      const at = [...path, Array.isArray(value) ? Number(name) : name]
+      if (name === 'image_url' && typeof member === 'string') pictures.push({ source: { url: member }, path: at })
+      else look(member, at)
+    }
+  }
+  look(items, [root])
+  return pictures
+}
+
 export function isRemote ({ source }: Picture): boolean { return !/^data:/i.test(source.url.slice(0, 5)) }
 
 /** A fault with the path of the picture. */

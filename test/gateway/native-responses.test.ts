@@ -1,6 +1,7 @@
 /** Backends that speak the Responses API themselves. */
 import type { ServerResponse } from 'node:http'
 import { test, type Test } from 'tap'
+import { dataUrl, jpeg, png } from '../wire/pictures.ts'
 import { startGateway } from './harness.ts'
 import { complete, converse, startScript, type Members } from './script.ts'
 
@@ -33,6 +34,7 @@ async function start (t: Test, behave = native, locality = 'cloud', order = '[{ 
 backends:
   - { name: far, kind: openai, baseUrl: ${script.url}, locality: ${locality}, responses: true }
   - { name: plain, kind: openai, baseUrl: ${script.url}, locality: ${locality} }
+images: { maxPixels: 10000, maxCount: 2 }
 models:
   - { name: m, targets: ${order} }
 tenants: [{ name: acme, storeResponses: true }]
@@ -123,6 +125,25 @@ test('state, the background and the operator\'s own parameters are refused there
     t.equal(JSON.parse(text).error.param, param)
   }
   t.equal(script.asked.length, 0)
+})
+
+test('images are bounded also where nobody else could read the input', async t => {
+  const { post, script, records } = await start(t)
+  const shot = (url: string) => ({ type: 'computer_call_output', call_id: 'c', output: { type: 'computer_screenshot', image_url: url } })
+  const seen = (url: string) => ({ role: 'user', content: [{ type: 'input_image', image_url: url }] })
+  const [good, large] = [dataUrl('png', png(100, 100)), dataUrl('jpeg', jpeg(101, 100))]
+  for (const [input, param, message] of [
+    [[shot(good), shot(large)], 'input[1].output.image_url', /101 x 100 pixels/],
+    [[shot(good), seen(large)], 'input[1].content[0].image_url', /101 x 100 pixels/],
+    [[shot(good), seen(good), shot(good)], 'input', /at most 2 images/]
+  ] as [Members[], string, RegExp][]) {
+    const { status, text } = await post({ input })
+    t.equal(status, 400)
+    t.match(JSON.parse(text).error, { param, message })
+  }
+  t.equal(script.asked.length, 0)
+  t.equal((await post({ input: [shot(good), seen(good)] })).status, 200)
+  t.match((await records(4)).map(({ outcome }) => outcome).at(-1), 'ok')
 })
 
 test('where the first target fails the next one answers, in chat completions if it has to', async t => {
