@@ -28,7 +28,10 @@ export function examine ({ messages }: ChatRequest, { limits }: Images): void {
   assertGood(pictures, limits)
 }
 
-/** The same of items that are no chat. Those before them were looked at when they came; an address can stand only in what a backend said. @throws GatewayError */
+/**
+ * The same of items that are no chat. Those before them were looked at when they came; an address can stand only in what a backend said.
+ * @throws GatewayError as `examine`
+ */
 export function examineItems ({ earlier, items }: { readonly earlier: readonly unknown[], readonly items: readonly unknown[] }, { limits }: Images): void {
   const pictures = picturesInItems(items, 'input').filter(picture => !isRemote(picture))
   if (pictures.length === 0) return

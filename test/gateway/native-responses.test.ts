@@ -132,14 +132,14 @@ test('images are bounded also where nobody else could read the input', async t =
   const shot = (url: string) => ({ type: 'computer_call_output', call_id: 'c', output: { type: 'computer_screenshot', image_url: url } })
   const seen = (url: string) => ({ role: 'user', content: [{ type: 'input_image', image_url: url }] })
   const [good, large] = [dataUrl('png', png(100, 100)), dataUrl('jpeg', jpeg(101, 100))]
-  for (const [input, param, message] of [
+  for (const [input, param, says] of [
     [[shot(good), shot(large)], 'input[1].output.image_url', /101 x 100 pixels/],
     [[shot(good), seen(large)], 'input[1].content[0].image_url', /101 x 100 pixels/],
     [[shot(good), seen(good), shot(good)], 'input', /at most 2 images/]
   ] as [Members[], string, RegExp][]) {
     const { status, text } = await post({ input })
     t.equal(status, 400)
-    t.match(JSON.parse(text).error, { param, message })
+    t.match(JSON.parse(text).error, { param, message: says })
   }
   t.equal(script.asked.length, 0)
   t.equal((await post({ input: [shot(good), seen(good)] })).status, 200)
