@@ -45,7 +45,7 @@ export interface Want {
   /** One for each choice of the answer; all of one worker. */
   readonly slots: number
   readonly signal: AbortSignal
-  /** The call has had a slot before and lost it with its worker: it waits ahead of all others, and is never refused for length. */
+  /** The call has had a slot before and lost it with its worker: it waits ahead of all others, unless nobody waits for it, and is never refused for length. */
   readonly isRetry: boolean
   /** Nobody waits for its answer: it waits behind all calls that somebody waits for. */
   readonly isBatch: boolean

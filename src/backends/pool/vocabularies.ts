@@ -117,7 +117,8 @@ class Vocabulary {
     const { name } = this.#model
     if (this.#calls >= MOST_CALLS) throw new GatewayError('backend_overloaded', `${this.#pool}: ${MOST_CALLS} calls read texts with the vocabulary of ${name} already.`, { retryAfterS: 1 })
     this.#calls++
-    clearTimeout(this.#timer)
+    // Being asked does not prolong the rest of one that could not be loaded.
+    if (!this.isOver) clearTimeout(this.#timer)
     try {
       await unlessAborted(this.#ready.promise, signal)
       return await this.#exchange(question, signal)

@@ -1,9 +1,14 @@
 /** Vocabularies in real processes, while their models are not in memory. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { mock } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tap, { test, type Test } from 'tap'
+import type { Question } from '../../../src/backends/pool/attempt.ts'
 import { createPool, type Pool } from '../../../src/backends/pool/pool.ts'
+import type { WorkerProcess } from '../../../src/backends/pool/process.ts'
+import { Vocabularies, type VocabulariesSetup } from '../../../src/backends/pool/vocabularies.ts'
+import type { LocalModelConfig } from '../../../src/config/schema.ts'
 import { BUILTIN_MODEL } from '../../../src/models/builtin.ts'
 import type { BodyAnswer } from '../../../src/wire/answer.ts'
 import { configOf, isAlive, NOBODY, until } from './parts.ts'
@@ -81,4 +86,24 @@ test('one that cannot be loaded says why, at once for those who ask again', asyn
   const start = performance.now()
   await t.rejects(count(pool, 'm0'), { code: 'backend_unavailable' })
   t.ok(performance.now() - start < 50)
+})
+
+test('one that could not be loaded is tried again after a while, however often it was asked for meanwhile', async t => {
+  mock.timers.enable({ apis: ['setTimeout'] })
+  t.teardown(() => { mock.timers.reset() })
+  let starts = 0
+  const start: VocabulariesSetup['start'] = (_, { ended }) => {
+    starts++
+    queueMicrotask(ended)
+    return { readyAt: null, lastExit: 'exit 1', stop: async () => undefined } as WorkerProcess
+  }
+  const vocabularies = new Vocabularies({ pool: 'p', start })
+  const ask = () => vocabularies.ask({ name: 'm' } as LocalModelConfig, {} as Question, new AbortController().signal)
+  await t.rejects(ask(), { code: 'backend_unavailable' })
+  mock.timers.tick(9_000)
+  await t.rejects(ask(), { code: 'backend_unavailable' })
+  t.equal(starts, 1)
+  mock.timers.tick(1_000)
+  await t.rejects(ask(), { code: 'backend_unavailable' })
+  t.equal(starts, 2)
 })
