@@ -35,6 +35,11 @@ export class SocketOutlet implements AnswerSink {
 
   frame (bytes: Buffer): Promise<void> | undefined {
     for (const event of eventsIn(bytes.toString('utf8'))) this.#send(event)
+    return this.taken()
+  }
+
+  /** Until its caller has taken enough of what was said; undefined when it has. */
+  taken (): Promise<void> | undefined {
     return this.#socket.bufferedAmount > HIGH_WATER_BYTES ? this.#drained() : undefined
   }
 

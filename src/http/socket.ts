@@ -47,6 +47,8 @@ export interface Caller {
 
 /** Messages that may wait behind the response that is being made; together no more bytes than one body may have. */
 const MOST_WAITING = 8
+/** Unsent bytes at which nobody is told any more that something was wrong. */
+const MOST_UNREAD_BYTES = 1_048_576
 /** So often the caller is asked whether it is there, and its key whether it is still good. */
 const PING_MS = 30_000
 /** Time for the other side to say goodbye. */
@@ -121,10 +123,16 @@ export class ResponseSocket {
 
   #receive (data: Buffer, isBinary: boolean): void {
     const fault = isBinary ? new GatewayError('invalid_json', 'The message is binary; expected a JSON object in a text message.') : this.#full(data.length)
-    if (fault !== null) { this.#outlet(null).refuse(fault); return }
+    if (fault !== null) { this.#refuse(fault); return }
     this.#waiting.push(data)
     this.#waitingBytes += data.length
     if (!this.#isBusy) void this.#run()
+  }
+
+  /** Who asks on and on and reads nothing would have its refusals pile up here. */
+  #refuse (fault: GatewayError): void {
+    if (this.#socket.bufferedAmount > MOST_UNREAD_BYTES) this.#socket.terminate()
+    else this.#outlet(null).refuse(fault)
   }
 
   #full (bytes: number): GatewayError | null {
@@ -137,6 +145,7 @@ export class ResponseSocket {
     for (let bytes = this.#waiting.shift(); bytes !== undefined; bytes = this.#waiting.shift()) {
       this.#waitingBytes -= bytes.length
       await this.#answer(bytes)
+      await this.#outlet(null).taken()
     }
     this.#isBusy = false
     if (this.#leaving !== null) this.#close()

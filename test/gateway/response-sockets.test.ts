@@ -127,6 +127,21 @@ test('a caller that does not read slows the backend', async t => {
   t.equal(socket.readyState, WebSocket.OPEN)
 })
 
+test('a caller that asks on and on and reads nothing is cut off, whatever it asks', async t => {
+  const { open } = await start(t, { answer: () => {} })
+  for (const [first, message] of [[null, Buffer.from('x')], [null, '{'], [create({ input: 'x' }), '{']] as const) {
+    const { socket } = await open()
+    socket.on('error', () => {}).pause()
+    if (first !== null) socket.send(JSON.stringify(first))
+    let failure: Error | null = null
+    for (let sent = 0; sent < 200_000 && failure === null; sent += 1000) {
+      for (let at = 0; at < 1000; at++) socket.send(message, error => { failure ??= error ?? null })
+      await wait(5)
+    }
+    t.match(failure, /EPIPE|ECONNRESET|not open/)
+  }
+})
+
 test('a key that is revoked ends its connections', async t => {
   const { url, key, folder } = await start(t)
   const mine = await key('acme')
