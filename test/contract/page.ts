@@ -42,7 +42,7 @@ function pageOf (columns: Readonly<Record<string, readonly Finding[]>>): string 
   const all = Object.values(columns)
   const rows = all[0]!.map((finding, index) => row(finding, all.map(findings => findings[index]!.verdict)))
   const sums = Object.entries(columns).map(([name, findings]) => `${name} ${findings.filter(({ verdict }) => verdict === 'pass').length} of ${findings.length}`)
-  const others = Object.entries(columns).flatMap(([name, findings]) => findings.filter(({ verdict }) => verdict !== 'pass').map(({ name: line, verdict, found }) => `- ${line}, ${name}: ${verdict}. ${WHY[line] ?? ''} Found: \`${found}\``))
+  const others = Object.entries(columns).flatMap(([name, findings]) => findings.filter(({ verdict }) => verdict !== 'pass').map(({ name: line, verdict, found }) => `- ${line}, ${name}: ${verdict}.${WHY[line] === undefined ? '' : ` ${WHY[line]}`} Found: \`${found}\``))
   return `${INTRODUCTION}
 Passed: ${sums.join(', ')}.
 

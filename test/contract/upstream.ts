@@ -33,6 +33,9 @@ export async function startUpstream (t: Pick<Surroundings, 'teardown'>): Promise
 /** An instance that fits, of the schemas that the checks have. */
 function instanceOf (schema: Json): Json {
   if (schema?.enum !== undefined) return schema.enum[0]
+  if (schema?.const !== undefined) return schema.const
+  if (schema?.anyOf !== undefined) return null
+  if (schema?.type === 'array') return []
   if (schema?.type === 'integer') return 5
   if (schema?.type === 'string') return 'it'
   return Object.fromEntries(Object.entries(schema?.properties ?? {}).map(([name, member]) => [name, instanceOf(member)]))
@@ -57,14 +60,23 @@ function cut (pieces: readonly string[], body: Json): { pieces: string[], finish
 
 function called (body: Json): Json | undefined {
   const tools: Json[] = body.tools ?? []
-  const named = body.tool_choice?.function?.name
+  const allowed = body.tool_choice?.allowed_tools
+  const named = body.tool_choice?.function?.name ?? (allowed?.mode === 'required' ? allowed.tools[0].function.name : undefined)
   const tool = tools.find(one => one.function.name === named) ?? (body.tool_choice === 'required' ? tools[0] : undefined)
   return tool === undefined ? undefined : { id: 'call_1', type: 'function', function: { name: tool.function.name, arguments: JSON.stringify(instanceOf(tool.function.parameters)) } }
 }
 
+/** What it does not do, and says so. */
+function refusalOf (body: Json): string | undefined {
+  const { type, schema, json_schema: named } = body.response_format ?? {}
+  if (named?.schema.type === 'nothing' || (type === 'json_object' && schema !== undefined)) return 'response_format'
+  return body.functions === undefined ? undefined : 'functions'
+}
+
 function chat (body: Json, response: ServerResponse): void {
-  if (body.response_format?.json_schema?.schema.type === 'nothing') {
-    send(response, 400, { error: { message: 'nothing is no type.', type: 'invalid_request_error', param: 'response_format', code: 'invalid_json_schema' } })
+  const refused = refusalOf(body)
+  if (refused !== undefined) {
+    send(response, 400, { error: { message: `${refused} is not taken.`, type: 'invalid_request_error', param: refused, code: 'unsupported_parameter' } })
     return
   }
   const call = called(body)

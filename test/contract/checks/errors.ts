@@ -27,6 +27,7 @@ const BAD: readonly (readonly [string, Json, string])[] = [
   ['empty-messages', { messages: [] }, 'messages'],
   ['top-logprobs-alone', { top_logprobs: 2 }, 'top_logprobs'],
   ['tool-choice-alone', { tool_choice: 'required' }, 'tool_choice'],
+  ['reasoning-effort', { reasoning_effort: 'enormous' }, 'reasoning_effort'],
   ['no-model', { model: undefined }, 'model']
 ]
 

@@ -33,7 +33,7 @@ export const MESSAGES: readonly Check[] = [
   core('messages.stop', 'stop_sequences end the text before the sequence, which is told', async server => {
     const { stop, before } = stopIn(textOf(await server.ok(PATH, asks(server), HEADERS)))
     const message = await server.ok(PATH, asks(server, { stop_sequences: [stop] }), HEADERS)
-    expect(textOf(message) === before && message.stop_reason === 'stop_sequence' && message.stop_sequence === stop, show(message))
+    expect(textOf(message) === before && message.stop_reason === 'stop_sequence' && message.stop_sequence === stop, show({ text: textOf(message), stop_reason: message.stop_reason, stop_sequence: message.stop_sequence }))
   }),
   core('messages.tool', 'a forced tool is used, and its result is taken', async server => {
     const { content, stop_reason: why } = await server.ok(PATH, asks(server, { tools: [LOOK], tool_choice: { type: 'tool', name: 'look' } }), HEADERS)

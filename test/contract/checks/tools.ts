@@ -1,13 +1,21 @@
 /** Tools and structured output: what comes has to fit the schema, every time. */
 import { Ajv } from 'ajv'
 import { core, type Check } from '../check.ts'
-import { expect, Fault, show, type Json, type Streamed } from '../server.ts'
+import { expect, Fault, NotServed, show, type Json, type Streamed } from '../server.ts'
 import { asks, PATH } from './chat.ts'
 import { said } from './streams.ts'
 
 const ajv = new Ajv({ strict: false })
 const SUM = { type: 'object', properties: { a: { type: 'integer' }, b: { enum: ['plus', 'minus'] } }, required: ['a', 'b'], additionalProperties: false }
 const fits = ajv.compile(SUM)
+const FORMS = {
+  type: 'object',
+  properties: { kind: { const: 'forms' }, place: { anyOf: [{ $ref: '#/$defs/place' }, { type: 'null' }] }, sizes: { type: 'array', items: { type: 'integer' }, maxItems: 3 } },
+  required: ['kind', 'place', 'sizes'],
+  additionalProperties: false,
+  $defs: { place: { type: 'object', properties: { x: { type: 'integer' } }, required: ['x'], additionalProperties: false } }
+}
+const fitsForms = ajv.compile(FORMS)
 const tool = (name: string, parameters: Json = SUM) => ({ type: 'function', function: { name, description: `Does ${name}.`, parameters } })
 const TOOLS = { tools: [tool('add'), tool('take')] }
 const NAMED = { ...TOOLS, tool_choice: { type: 'function', function: { name: 'take' } } }
@@ -77,6 +85,24 @@ export const TOOLING: readonly Check[] = [
   core('tools.without-parameters', 'a tool may have no parameters', async server => {
     const { choices: [{ message }] } = await server.ok(PATH, asks(server, { tools: [{ type: 'function', function: { name: 'ping' } }], tool_choice: { type: 'function', function: { name: 'ping' } } }))
     expect(typeof parsed(message.tool_calls?.[0]?.function.arguments ?? '') === 'object', show(message))
+  }),
+  core('tools.allowed', 'allowed_tools, required: one of those is called', async server => {
+    const allowed = { type: 'allowed_tools', allowed_tools: { mode: 'required', tools: [{ type: 'function', function: { name: 'take' } }] } }
+    wellCalled((await server.ok(PATH, asks(server, { ...TOOLS, tool_choice: allowed }, 'Add 2 and 3.'))).choices[0].message.tool_calls, 'take')
+  }),
+  core('tools.functions', 'functions and function_call of old are honoured or refused, never ignored', async server => {
+    const { status, text, json } = await server.post(PATH, asks(server, { functions: [tool('take').function], function_call: { name: 'take' } }))
+    if (status === 400) throw new NotServed(show(text))
+    expect(json().choices?.[0].message.function_call?.name === 'take', `${status} ${show(text)}`)
+  }),
+  core('structured.forms', 'a schema with $defs, references, null, constants and lists is held', async server => {
+    const { choices: [{ message }] } = await server.ok(PATH, asks(server, { response_format: { type: 'json_schema', json_schema: { name: 'forms', strict: true, schema: FORMS } } }))
+    expect(fitsForms(parsed(message.content)), `${show(message.content)}: ${ajv.errorsText(fitsForms.errors)}`)
+  }),
+  core('structured.dialect', 'json_object with a schema beside it is honoured or refused, never ignored', async server => {
+    const { status, text, json } = await server.post(PATH, asks(server, { response_format: { type: 'json_object', schema: SUM } }, 'Add 2 and 3.'))
+    if (status === 400) throw new NotServed(show(text))
+    fitting(json().choices?.[0].message.content)
   }),
   core('structured.schema', 'json_schema: the content fits it, at temperature 1.5, over five seeds', async server => {
     for (const seed of [1, 2, 3, 4, 5]) fitting((await server.ok(PATH, asks(server, { ...FORMAT, temperature: 1.5, seed }, 'Add 2 and 3.'))).choices[0].message.content)
