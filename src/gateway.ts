@@ -8,6 +8,7 @@ import { Batches } from './batches/batches.ts'
 import { BatchRunner } from './batches/runner.ts'
 import { createAnthropicBackend } from './backends/anthropic.ts'
 import { createAzureBackend } from './backends/azure.ts'
+import { createGeminiBackend } from './backends/gemini.ts'
 import { createOpenAIBackend } from './backends/openai.ts'
 import { watchDevices, type DeviceStatus } from './backends/pool/devices.ts'
 import { createPool, type Pool } from './backends/pool/pool.ts'
@@ -273,6 +274,7 @@ function backendOf (config: BackendConfig, path: string, env: NodeJS.ProcessEnv,
     }
   }
   if (config.kind === 'anthropic') return createAnthropicBackend(config, options)
+  if (config.kind === 'gemini') return createGeminiBackend(config, options)
   return config.kind === 'azure' ? createAzureBackend(config, options) : createOpenAIBackend(config, options)
 }
 

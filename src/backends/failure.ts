@@ -28,7 +28,7 @@ export function refused (asked: Asked, { status, headers, body }: Refusal, now =
     return new GatewayError('backend_invalid_answer', `${asked.name} redirected (${status}); redirects are never followed.`)
   }
   if (status < 400) return new GatewayError('backend_invalid_answer', `${asked.name} answered ${status} where 200 is expected.`)
-  return failed(asked, status, errorInBody(body), retryAfterS(headers, now))
+  return failed(asked, status, errorInBody(body), retryAfterS(headers, now) ?? retryDelayS(body))
 }
 
 /** An error inside an answer that began with 200: as an event, or as the whole body. */
@@ -122,13 +122,13 @@ function rejected (asked: Asked, status: number, error: WireError): GatewayError
 /** Some say so with a 400, too. The key is the gateway's: a caller must never read it as a word about its own. */
 function blamesTheKey ({ code, type, message }: WireError): boolean {
   return type === 'authentication_error' || /api_?key|authentication/i.test(String(code)) ||
-    /^(incorrect|invalid) api key|api key not valid|credit balance is too low/i.test(message?.slice(0, 500) ?? '')
+    /^(incorrect|invalid) api key|api key (not valid|expired)|credit balance is too low/i.test(message?.slice(0, 500) ?? '')
 }
 
-/** OpenAI has a code for it, llama-server a type, vLLM and Anthropic only a sentence. */
+/** OpenAI has a code for it, llama-server a type, vLLM, Anthropic and Gemini only a sentence. */
 function isTooLong ({ code, type, message }: WireError): boolean {
   return code === 'context_length_exceeded' || type === 'exceed_context_size_error' ||
-    /maximum context length|exceeds? the (available |maximum )?context|exceed context limit|prompt is too long|context (length|window|size) exceeded/i.test(message?.slice(0, 500) ?? '')
+    /maximum context length|exceeds? the (available |maximum )?context|exceed context limit|prompt is too long|context (length|window|size) exceeded|input token count .{0,40}exceeds the maximum/i.test(message?.slice(0, 500) ?? '')
 }
 
 /** Anthropic's `error.type` and the status that goes with it. Source: "Errors", read 2026-11-22. */
@@ -160,15 +160,30 @@ function after (asked: Asked, error: WireError): string {
 
 /** OpenAI's shape, FastAPI's `detail`, a bare `message`, or Google's list of one. HTML and empty bodies say nothing. */
 function errorInBody (body: Buffer): WireError {
-  let value: unknown
-  try { value = JSON.parse(body.toString('utf8')) } catch { return SILENT }
-  if (Array.isArray(value)) value = value[0]
+  const value = valueOf(body)
   const known = wireErrorOf(value)
   if (known !== null) return known
   if (typeof value !== 'object' || value === null) return SILENT
   const { detail, message } = value as { detail?: unknown, message?: unknown }
   const text = typeof message === 'string' ? message : detail
   return typeof text === 'string' ? { ...SILENT, message: text } : SILENT
+}
+
+function valueOf (body: Buffer): unknown {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'))
+    return Array.isArray(value) ? value[0] : value
+  } catch {
+    return null
+  }
+}
+
+/** Google says it in the error: `google.rpc.RetryInfo` among the details, with a duration such as `34.07s`. */
+function retryDelayS (body: Buffer): number | null {
+  const { error } = (valueOf(body) ?? {}) as { error?: { details?: unknown } | null }
+  const details: unknown[] = Array.isArray(error?.details) ? error.details : []
+  const delay = details.map(detail => (detail as { retryDelay?: unknown } | null)?.retryDelay).find(value => typeof value === 'string' && /^\d{1,9}(\.\d+)?s$/.test(value))
+  return delay === undefined ? null : capped(Number((delay as string).slice(0, -1)))
 }
 
 /** Seconds, rounded up, 60 at most; null when the backend gave no usable hint. Headers: retry-after-ms, then Retry-After. */

@@ -113,6 +113,7 @@ function checkUrl (backend: UpstreamConfig, path: Path, { server, admin }: Confi
     ...url.username + url.password === '' ? [] : [error(path, 'expected no user name or password; name the key in apiKey')],
     ...url.search + url.hash === '' && !/[?#]/.test(backend.baseUrl) ? [] : [error(path, 'expected no ?query and no #fragment')],
     ...backend.kind === 'anthropic' && /\/v1(\/messages)?\/?$/.test(url.pathname) ? [error(path, 'expected nothing of /v1/messages; the gateway adds it')] : [],
+    ...backend.kind === 'gemini' && /\/v1(beta)?(\/|$)/.test(url.pathname) ? [error(path, 'expected nothing of /v1beta; the gateway adds it')] : [],
     ...backend.kind === 'azure' && /\/openai(\/|$)/.test(url.pathname) ? [error(path, 'expected nothing of /openai; the gateway adds it')] : [],
     ...insecure ? [error(path, 'http:// would send prompts and the key in the clear; expected https://, or allowInsecure: true to accept that')] : [],
     ...own ? [error(path, `port ${url.port} of this host is this gateway itself; calls would run in a circle`)] : []

@@ -177,7 +177,18 @@ export const AzureBackendConfig = Type.Object({
 }, { additionalProperties: false })
 export type AzureBackendConfig = Static<typeof AzureBackendConfig>
 
-export const BackendConfig = Type.Union([PoolConfig, OpenAIBackendConfig, AnthropicBackendConfig, AzureBackendConfig], { description: 'Told apart by `kind`.' })
+export const GeminiBackendConfig = Type.Object({
+  name: Name('Unique name, used in targets, metrics and records.'),
+  kind: Type.Literal('gemini', { description: 'Google\'s Gemini API, in its own words (`generateContent`).' }),
+  baseUrl: Type.String({ ...BASE_URL, default: 'https://generativelanguage.googleapis.com', description: 'URL without `/v1beta`.' }),
+  locality: Locality,
+  apiKey: Type.Optional(SecretAt('Sent as `x-goog-api-key`.')),
+  thinking: Type.Enum(['auto', 'budget', 'level'] as const, { default: 'auto', description: 'How `reasoning_effort` is said: as a budget of tokens (models up to Gemini 2.5) or as a level (later ones). `auto` tells by the name of the model.' }),
+  ...UPSTREAM
+}, { additionalProperties: false })
+export type GeminiBackendConfig = Static<typeof GeminiBackendConfig>
+
+export const BackendConfig = Type.Union([PoolConfig, OpenAIBackendConfig, AnthropicBackendConfig, AzureBackendConfig, GeminiBackendConfig], { description: 'Told apart by `kind`.' })
 export type BackendConfig = Static<typeof BackendConfig>
 
 export const TargetConfig = Type.Object({

@@ -10,6 +10,9 @@ export const LOCAL_MEMBERS: ReadonlySet<string> = new Set([
 /** What `toMessages` translates, or refuses for a reason of its own. */
 export const ANTHROPIC_MEMBERS: ReadonlySet<string> = new Set([...CHAT_MEMBERS, 'thinking', 'top_k'])
 
+/** What `toGenerate` translates, or refuses for a reason of its own. */
+export const GEMINI_MEMBERS: ReadonlySet<string> = new Set([...CHAT_MEMBERS, 'top_k'])
+
 /**
  * Members by which engines are told what an answer may be. Without them it would be another answer, not a plainer one.
  * Sources: vLLM "Extra Parameters", SGLang "Sampling Parameters", llama-server README; read 2026-11-22.

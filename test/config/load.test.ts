@@ -50,11 +50,11 @@ const BAD: Record<string, [text: string, ...lines: string[]]> = {
   ],
   'a kind that is not known': [
     change('kind: openai', 'kind: carrier'),
-    'torchgate.yaml:7 backends[1].kind: expected pool, openai, anthropic or azure, got "carrier"'
+    'torchgate.yaml:7 backends[1].kind: expected pool, openai, anthropic, azure or gemini, got "carrier"'
   ],
   'a kind that is missing': [
     change('    kind: openai\n', ''),
-    'torchgate.yaml:6 backends[1].kind: missing; expected pool, openai, anthropic or azure'
+    'torchgate.yaml:6 backends[1].kind: missing; expected pool, openai, anthropic, azure or gemini'
   ],
   'members of another kind': [
     change('    kind: pool\n', '    kind: pool\n    locality: local\n'),

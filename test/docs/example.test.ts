@@ -13,7 +13,7 @@ const FILE = join(import.meta.dirname, '../../torchgate.example.yaml')
 const text = readFileSync(FILE, 'utf8')
 /** Options left out begin with `#` and no space; prose has the space. */
 const everything = text.replace(/^( *)#(?=\S)/gm, '$1')
-const secrets = { ANTHROPIC_API_KEY: 'x', AZURE_OPENAI_API_KEY: 'x', OPENAI_API_KEY: 'x', REDIS_URL: 'redis://x' }
+const secrets = { ANTHROPIC_API_KEY: 'x', AZURE_OPENAI_API_KEY: 'x', GEMINI_API_KEY: 'x', OPENAI_API_KEY: 'x', REDIS_URL: 'redis://x' }
 
 /** Path of the schema -> every value that stands there. */
 function valuesOf (value: unknown, path = '', found = new Map<string, unknown[]>()): Map<string, unknown[]> {
@@ -37,7 +37,7 @@ test('the example with every option in it is valid too, and says which secrets i
   writeFileSync(file, everything.replace('models/pilot/', `${join(import.meta.dirname, '../../models/pilot')}/`))
   const lines: string[] = []
   t.equal(check(file, { env: secrets, print: line => lines.push(line) }), 0, lines.join('\n'))
-  t.match(lines.at(-1), 'ok, 4 backends, 2 models, 2 tenants')
+  t.match(lines.at(-1), 'ok, 5 backends, 2 models, 2 tenants')
   // Each order has options of its own, and only one can be shown at a time.
   const said = lines.slice(0, -1).filter(line => !line.endsWith('warning: has no effect with order: listed'))
   t.match(said, [/warning: "openai\/\*": no target lies within/].slice(0, said.length))

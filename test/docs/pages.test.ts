@@ -41,7 +41,7 @@ test('every option, error and metric says what it is', async t => {
 test('the schema for editors asks only for what has no default', async t => {
   const schema = JSON.parse(page('docs/torchgate.schema.json'))
   t.same(schema.required, ['backends', 'models', 'tenants'])
-  t.same(schema.properties.backends.items.anyOf.map(({ required }: { required: string[] }) => required), [['name', 'kind', 'models'], ['name', 'kind'], ['name', 'kind', 'locality'], ['name', 'kind', 'baseUrl', 'locality']])
+  t.same(schema.properties.backends.items.anyOf.map(({ required }: { required: string[] }) => required), [['name', 'kind', 'models'], ['name', 'kind'], ['name', 'kind', 'locality'], ['name', 'kind', 'baseUrl', 'locality'], ['name', 'kind', 'locality']])
   t.equal(schema.properties.backends.items.anyOf[1].properties.headers.additionalProperties, false)
 })
 
