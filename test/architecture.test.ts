@@ -25,7 +25,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   commander: ['main.ts'],
   fastify: ['listener/listener.ts'],
   ioredis: ['state/redis.ts'],
-  'node-llama-cpp': ['worker/llama.ts'],
+  'node-llama-cpp': ['worker/binary.ts'],
   'node:sqlite': ['store/sqlite.ts'],
   pino: ['telemetry/log.ts'],
   'prom-client': ['telemetry/metrics.ts'],

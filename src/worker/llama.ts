@@ -1,8 +1,6 @@
-/** The only door to node-llama-cpp (3.22.1): loads a model or its vocabulary, computes steps. */
-import { existsSync, readdirSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
-import type { Llama, LlamaContext, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp'
+/** A model or its vocabulary as node-llama-cpp (3.22.1) loads it, and the steps that it computes. */
+import type { LlamaContext, LlamaContextSequence, LlamaModel, SequenceEvaluateOptions, Token } from 'node-llama-cpp'
+import { openLlama, type BinaryOptions } from './binary.ts'
 import type { CompiledGrammar, Engine, Sampling, StepItem, StepResult } from './engine.ts'
 import { Embedder } from './embedder.ts'
 import { Ranker } from './ranker.ts'
@@ -10,15 +8,11 @@ import { ScoredAnswer, type NativeContext, type NativeSampler, type NativeSequen
 import { seedAt } from './seed.ts'
 import { LlamaVocabulary, type VocabularyOptions } from './vocabulary.ts'
 
-export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false
-
-export interface LlamaOptions {
+export interface LlamaOptions extends BinaryOptions {
   readonly path: string
-  readonly gpu: Gpu
   readonly slots: number
   readonly contextTokens: number
   readonly batchTokens: number
-  readonly threads: number
   /** Tokens in the vocabulary, as the file's head says. */
   readonly vocabularySize: number
   /** False of what only embeds or ranks. */
@@ -27,8 +21,6 @@ export interface LlamaOptions {
   readonly meansOf?: string | undefined
   readonly signal: AbortSignal
   onProgress (fraction: number): void
-  /** Warnings and errors of the native code, one line each. */
-  log (line: string): void
 }
 
 /** @throws Error in words for an operator: no binary, no such GPU, not enough memory, not a model */
@@ -67,67 +59,6 @@ export async function loadVocabulary (options: VocabularyOptions & Pick<LlamaOpt
 
 /** `LLAMA_POOLING_TYPE_MEAN` of llama.h. */
 const POOL_MEANS = 1
-
-async function openLlama ({ gpu, threads, log }: Pick<LlamaOptions, 'gpu' | 'threads' | 'log'>): Promise<Llama> {
-  const logger = (_level: string, message: string): void => { log(message.trim()) }
-  if (gpu === false || (gpu === 'auto' && !hasGpuDevice())) {
-    const llama = await openCpuBinary({ maxThreads: threads, logger }, log)
-    if (llama !== null) return llama
-  }
-  const { getLlama, LlamaLogLevel } = await import('node-llama-cpp')
-  // Never builds and never downloads: a gateway must not fetch and compile code when a binary is missing.
-  return getLlama({ gpu, build: 'never', skipDownload: true, progressLogs: false, maxThreads: threads, logLevel: LlamaLogLevel.warn, logger })
-}
-
-/** Device nodes of NVIDIA, AMD and Intel on Linux, and of WSL. Elsewhere nobody can tell by looking. */
-function hasGpuDevice (): boolean {
-  if (process.platform !== 'linux') return true
-  if (['/dev/nvidiactl', '/dev/nvidia0', '/dev/kfd', '/dev/dxg'].some(existsSync)) return true
-  return existsSync('/dev/dri') && readdirSync('/dev/dri').some(name => name.startsWith('render'))
-}
-
-/**
- * On Linux `getLlama` first loads the binary in a helper process, to survive one that crashes: 0.55 s, half of a
- * worker's start. A worker is such a process itself, so for the CPU, where there is no second binary to fall back to,
- * the binary is loaded at once.
- * @returns null where it cannot be done so; `getLlama` then says why
- */
-async function openCpuBinary (options: BinaryOptions, log: (line: string) => void): Promise<Llama | null> {
-  if (process.platform !== 'linux') return null
-  const library = import.meta.resolve('node-llama-cpp')
-  const require = createRequire(library)
-  const name = `${process.platform}-${process.arch === 'arm' ? 'armv7l' : process.arch}`
-  try {
-    const folder = new URL(`../bins/${name}/`, `file://${require.resolve(`@node-llama-cpp/${name}`)}`)
-    const bindingPath = fileURLToPath(new URL('llama-addon.node', folder))
-    const module = await import(new URL('bindings/Llama.js', library).href) as { Llama: LlamaFactory }
-    // oxlint-disable-next-line no-underscore-dangle -- the library's own name for it
-    return await module.Llama._create({
-      ...options,
-      bindings: require(bindingPath),
-      bindingPath,
-      buildType: 'prebuilt',
-      buildMetadata: require(fileURLToPath(new URL('_nlcBuildMetadata.json', folder))),
-      logLevel: 'warn',
-      vramPadding: 0,
-      ramPadding: RAM_PADDING_BYTES,
-      debug: false,
-      numa: false,
-      tempDir: false
-    })
-  } catch (thrown) {
-    log(`The CPU binary could not be loaded at once, so node-llama-cpp looks for one: ${thrown instanceof Error ? thrown.message : String(thrown)}`)
-    return null
-  }
-}
-
-interface BinaryOptions { readonly maxThreads: number, readonly logger: (level: string, message: string) => void }
-
-/** Internal of node-llama-cpp 3.22.1; `getLlama` calls it in the same way. */
-interface LlamaFactory { _create (options: Record<string, unknown>): Promise<Llama> }
-
-/** Memory that is never planned for. `getLlama` takes a quarter of the machine's, and no more than this on Linux. */
-const RAM_PADDING_BYTES = 512 * 1024 * 1024
 
 /** Internals of node-llama-cpp 3.22.1; its `LlamaGrammar`, `LlamaGrammarEvaluationState` and `LlamaSampler` are thin covers of these. */
 interface Native { readonly bindings: Bindings, readonly model: NativeModel, readonly context: NativeContext }

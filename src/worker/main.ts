@@ -1,7 +1,7 @@
 /** `node src/worker/main.ts --model FILE --name NAME --socket PATH …`: what the pool spawns. */
 import { parseArgs } from 'node:util'
 import { thinkingTokensOf } from './effort.ts'
-import type { Gpu } from './llama.ts'
+import type { Gpu } from './binary.ts'
 import { runWorker, type WorkerOptions } from './run.ts'
 
 const EXIT_USAGE = 64
