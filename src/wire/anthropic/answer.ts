@@ -19,6 +19,11 @@ export function finishReason (stopReason: string): string {
   return Object.hasOwn(REASONS, stopReason) ? REASONS[stopReason]! : 'stop'
 }
 
+/** How a choice ends. Chat completions have no word for the stop sequence that ended it; vLLM's is taken, as local workers do. */
+export function finished (stopReason: string, sequence: unknown): Members {
+  return { finish_reason: finishReason(stopReason), ...stopReason === 'stop_sequence' && typeof sequence === 'string' && { stop_reason: sequence } }
+}
+
 /**
  * Anthropic counts what it read from the cache, and what it wrote into it, apart from the rest of the input.
  * @returns null where the counts are missing
@@ -54,7 +59,7 @@ export const completionId = (id: unknown): string => `chatcmpl-${String(id).repl
  */
 export function toCompletion (value: unknown, createdS: number): Members | null {
   if (!isObject(value) || value['type'] !== 'message' || !Array.isArray(value['content'])) return null
-  const { id, model, content, stop_reason: stop, usage } = value
+  const { id, model, content, stop_reason: stop, stop_sequence: sequence, usage } = value
   if (typeof stop !== 'string') return null
   const blocks = content.filter(isObject)
   return {
@@ -62,7 +67,7 @@ export function toCompletion (value: unknown, createdS: number): Members | null 
     object: 'chat.completion',
     created: createdS,
     model,
-    choices: [{ index: 0, message: toMessage(blocks), logprobs: null, finish_reason: finishReason(stop) }],
+    choices: [{ index: 0, message: toMessage(blocks), logprobs: null, ...finished(stop, sequence) }],
     usage: toUsage(usage)
   }
 }

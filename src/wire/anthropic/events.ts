@@ -5,7 +5,7 @@
 import { GatewayError } from '../../errors.ts'
 import { isObject, type Members } from '../check.ts'
 import { DONE_EVENT, EventCutter, events, type Cutter } from '../sse.ts'
-import { completionId, finishReason, toUsage } from './answer.ts'
+import { completionId, finished, toUsage } from './answer.ts'
 
 export interface ChunkOptions {
   /** Name of the backend, for messages. */
@@ -133,10 +133,11 @@ export class ChunkCutter implements Cutter {
 
   #messageDelta ({ delta, usage }: Members): string {
     this.#noteUsage(usage)
-    const reason = isObject(delta) ? delta['stop_reason'] : null
-    if (typeof reason !== 'string' || this.#hasFinished) return ''
+    if (!isObject(delta) || this.#hasFinished) return ''
+    const { stop_reason: reason, stop_sequence: sequence } = delta
+    if (typeof reason !== 'string') return ''
     this.#hasFinished = true
-    return this.#chunk({}, finishReason(reason))
+    return this.#chunk({}, finished(reason, sequence))
   }
 
   /** Counts are cumulative, and an event tells only some of them. */
@@ -152,9 +153,9 @@ export class ChunkCutter implements Cutter {
     return last + DONE_EVENT.toString('latin1')
   }
 
-  #chunk (delta: Members, finish: string | null = null): string {
+  #chunk (delta: Members, end: Members = { finish_reason: null }): string {
     if (!this.#hasBegun) throw this.#invalid('sent a part of an answer before its beginning')
-    const choices = [{ index: 0, delta, logprobs: null, finish_reason: finish }]
+    const choices = [{ index: 0, delta, logprobs: null, ...end }]
     return `data: ${JSON.stringify({ ...this.#head, choices, ...this.#options.hasUsage && { usage: null } })}\n\n`
   }
 

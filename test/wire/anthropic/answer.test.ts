@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import OpenAI from 'openai'
 import { test } from 'tap'
-import { finishReason, toCompletion, toUsage } from '../../../src/wire/anthropic/answer.ts'
+import { finished, finishReason, toCompletion, toUsage } from '../../../src/wire/anthropic/answer.ts'
 import { ChunkCutter } from '../../../src/wire/anthropic/events.ts'
 import { usageOfChunk } from '../../../src/wire/observe.ts'
 
@@ -163,4 +163,10 @@ test('a whole message is a completion', async t => {
 
 test('what is no message is no completion', async t => {
   for (const value of [null, 'x', [], {}, { ...MESSAGE }, { ...MESSAGE, content: 'x' }, { ...MESSAGE, content: [], stop_reason: null }, { ...MESSAGE, type: 'completion', content: [] }]) t.equal(toCompletion(value, 7), null)
+})
+
+test('the stop sequence that ended an answer is told beside the reason', async t => {
+  t.strictSame(finished('stop_sequence', 'END'), { finish_reason: 'stop', stop_reason: 'END' })
+  t.strictSame(finished('end_turn', null), { finish_reason: 'stop' })
+  t.strictSame(finished('max_tokens', 'END'), { finish_reason: 'length' })
 })
