@@ -63,7 +63,12 @@ async function answer (dialect: Dialect, parts: CallRouteParts, request: Fastify
   const body = bodyOf(request)
   const chatBody = dialect.toChat(body)
   const outlet = (inner: HttpOutlet) => dialect.outlet(inner, { body, chat: chatBody, call: request.call! })
-  await serve(parts, request, reply, { chat: chatBody, claimedClass: claimedClass(request), headers: dialect.errors.headers, outlet })
+  const life = dialect.blamed === undefined ? serveChat : blaming(dialect.blamed, body, chatBody)
+  await serve(parts, request, reply, { chat: chatBody, life, claimedClass: claimedClass(request), headers: dialect.errors.headers, outlet })
+}
+
+function blaming (blamed: NonNullable<Dialect['blamed']>, body: Record<string, unknown>, asked: Record<string, unknown>): typeof serveChat {
+  return (...call) => serveChat(...call).catch((error: unknown) => { throw blamed(error, asked, body) })
 }
 
 /** Notes whose call it is. */

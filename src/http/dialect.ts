@@ -20,6 +20,8 @@ export interface Dialect {
    * @throws GatewayError that names a parameter of this dialect
    */
   toChat (body: Members): Members
+  /** An error of the chat, told of the parameter that the caller sent. Left out where both are the same. */
+  blamed? (error: unknown, chat: Members, body: Members): unknown
   /** Where the answer goes. Asked for once a call, with the body as it came and the request made of it. */
   outlet (inner: HttpOutlet, asked: Asked): CallerOutlet
 }

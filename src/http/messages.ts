@@ -4,6 +4,7 @@ import type { ErrorDialect } from '../listener/errors.ts'
 import type { Services } from '../pipeline/chat.ts'
 import { countInput } from '../pipeline/count.ts'
 import { MessageStream, PING, toMessage, type AnswerFacts } from '../wire/messages/answer.ts'
+import { blamed } from '../wire/messages/blame.ts'
 import { errorBody, errorStatus } from '../wire/messages/errors.ts'
 import { showsThoughts, toChat, toCountedChat } from '../wire/messages/request.ts'
 import { parseBody } from '../wire/parse.ts'
@@ -24,6 +25,7 @@ export const messages: Dialect = {
   endpoint: 'messages',
   errors,
   toChat,
+  blamed,
   outlet (inner, asked) {
     const facts = factsOf(asked)
     const stream = new MessageStream(facts)
