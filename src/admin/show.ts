@@ -15,8 +15,8 @@ export function showCall (record: CallRecord) {
     class: record.dataClass,
     boundary: record.boundary,
     rejected: record.rejected.map(({ target, reason }) => ({ target, reason })),
-    attempts: record.attempts.map(({ target, locality, startMs, firstTokenMs, endMs, error }) => (
-      { target, locality, start_ms: startMs, first_token_ms: firstTokenMs, end_ms: endMs, error }
+    attempts: record.attempts.map(({ target, locality, key, startMs, firstTokenMs, endMs, error }) => (
+      { target, locality, ...key !== undefined && { key }, start_ms: startMs, first_token_ms: firstTokenMs, end_ms: endMs, error }
     )),
     first_token_ms: record.firstTokenMs,
     duration_ms: record.durationMs,

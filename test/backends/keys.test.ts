@@ -49,6 +49,7 @@ test('a throttled key rests alone, as long as it was told, and the same call goe
 test('a key that is throttled for one model may be well for another; a dead one is dead for all', async t => {
   const { backend } = await meet(t, { [WEST.secret]: [429], [EAST.secret]: [401] })
   await t.rejects(backend.chat(request, options), { code: 'backend_auth_failed' })
+  t.match(backend.keys?.('m'), [{ name: 'west', state: 'down', reason: 'rate_limited', retryAfterS: 5 }, { name: 'east', state: 'down' }])
   t.match(backend.keys?.('other'), [{ name: 'west', state: 'ready' }, { name: 'east', state: 'down', reason: 'key_refused' }])
 })
 

@@ -25,7 +25,7 @@ function linesOf (text: string): Record<string, unknown>[] {
 
 test('a call is one JSON line with these members and no other', async t => {
   const failed = attemptOf({ target: 'gpu/qwen', error: 'worker_crashed' })
-  const text = await written(t, log => log.access(recordOf({ attempts: [failed, attemptOf({ target: 'openai/gpt-4o' })], durationMs: 1045.678 })))
+  const text = await written(t, log => log.access(recordOf({ attempts: [failed, attemptOf({ target: 'openai/gpt-4o', key: 'east' })], durationMs: 1045.678 })))
   const [line, ...more] = linesOf(text)
   t.equal(more.length, 0)
   t.match(line?.['time'], /^\d{4}-\d\d-\d\dT.*Z$/)
@@ -42,7 +42,7 @@ test('a call is one JSON line with these members and no other', async t => {
     status: 200,
     error: null,
     attempts: 2,
-    tried: ['gpu/qwen:worker_crashed', 'openai/gpt-4o:ok'],
+    tried: ['gpu/qwen:worker_crashed', 'openai/gpt-4o#east:ok'],
     input_tokens: 100,
     output_tokens: 51,
     first_token_ms: 45,
