@@ -17,6 +17,7 @@ export interface FormRules {
   /** A file that must be there. */
   readonly file: string
   readonly spools: Spools
+  readonly tenant: string
 }
 
 /**
@@ -26,6 +27,7 @@ export interface FormRules {
 export class Form implements Upload {
   readonly #parts: PartSource
   readonly #spools: Spools
+  readonly #tenant: string
   readonly #entries: Entry[] = []
   #model: string | null
   #spool: Spool | null = null
@@ -33,9 +35,10 @@ export class Form implements Upload {
   #coming: FilePart | null = null
   #isSpent = false
 
-  private constructor (parts: PartSource, { hint, spools }: FormRules) {
+  private constructor (parts: PartSource, { hint, spools, tenant }: FormRules) {
     this.#parts = parts
     this.#spools = spools
+    this.#tenant = tenant
     this.#model = hint
   }
 
@@ -99,7 +102,7 @@ export class Form implements Upload {
   }
 
   async #put ({ bytes, ...file }: FilePart): Promise<void> {
-    this.#spool ??= await this.#spools.open()
+    this.#spool ??= await this.#spools.open(this.#tenant)
     this.#entries.push({ file, stretch: await this.#spool.append(bytes) })
   }
 

@@ -28,13 +28,13 @@ const ENDPOINTS: Readonly<Record<Forwarded, Endpoint>> = {
   image_variations: 'images'
 }
 
-/** Forms that wait at once: each takes `server.bodyLimitBytes` of disk at most. */
-const MOST_SPOOLS = 64
+/** Forms that wait at once, of all and of one tenant: each takes `server.bodyLimitBytes` of disk at most. */
+const SPOOLS = { most: 64, mostOfOne: 16 }
 
 export async function forwardRoutes (server: FastifyInstance, parts: ForwardRouteParts): Promise<void> {
   server.decorateRequest('left', null)
   server.addContentTypeParser('multipart/form-data', (_request, payload, done) => { done(null, payload) })
-  const spools = new Spools(parts.folder, MOST_SPOOLS)
+  const spools = new Spools(parts.folder, SPOOLS)
   for (const [name, { path, file }] of Object.entries(FORWARDED)) {
     const what = name as Forwarded
     const errors = OPENAI_ERRORS
@@ -51,7 +51,8 @@ interface Wanted { readonly what: Forwarded, readonly file: string, readonly spo
 async function answerForm ({ what, file, spools }: Wanted, parts: ForwardRouteParts, request: FastifyRequest, reply: FastifyReply): Promise<void> {
   note(request)
   if (!isForm(request)) throw new GatewayError('unsupported_media_type', 'Expected multipart/form-data; got another content type.')
-  const form = await Form.read(new Parts(request.body as IncomingMessage, parts.bodyLimitBytes), { hint: hintOf(request), file, spools })
+  const rules = { hint: hintOf(request), file, spools, tenant: request.principal!.tenant.name }
+  const form = await Form.read(new Parts(request.body as IncomingMessage, parts.bodyLimitBytes), rules)
   try {
     await serve(parts, request, reply, asking(request, serveForm(what, form.model, form)))
   } finally {

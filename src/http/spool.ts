@@ -8,31 +8,46 @@ export interface Stretch { readonly from: number, readonly length: number }
 
 const READ_BYTES = 65_536
 
-/** Temporary files for what cannot be sent on before the rest has come. No more than `most` at once. */
+/** How many there may be at once: of all tenants, and of one. */
+export interface SpoolBounds { readonly most: number, readonly mostOfOne: number }
+
+/** Temporary files for what cannot be sent on before the rest has come. */
 export class Spools {
   readonly #folder: string
-  readonly #most: number
-  #open = 0
+  readonly #bounds: SpoolBounds
+  /** By tenant. */
+  readonly #open = new Map<string, number>()
+  #all = 0
 
-  constructor (folder: string, most: number) {
+  constructor (folder: string, bounds: SpoolBounds) {
     this.#folder = folder
-    this.#most = most
+    this.#bounds = bounds
   }
 
   /** @throws GatewayError `backend_overloaded` */
-  async open (): Promise<Spool> {
-    if (this.#open >= this.#most) throw new GatewayError('backend_overloaded', `${this.#most} forms are being read already, whose files come before their model.`, { retryAfterS: 2 })
-    this.#open++
+  async open (tenant: string): Promise<Spool> {
+    const { most, mostOfOne } = this.#bounds
+    const own = this.#open.get(tenant) ?? 0
+    if (own >= mostOfOne) throw new GatewayError('backend_overloaded', `${own} forms of the tenant ${tenant} are being read already, whose files come before their model.`, { retryAfterS: 2 })
+    if (this.#all >= most) throw new GatewayError('backend_overloaded', `${most} forms are being read already, whose files come before their model.`, { retryAfterS: 2 })
+    this.#count(tenant, 1)
     try {
       const path = join(this.#folder, `form-${randomUUID()}.tmp`)
       const file = await open(path, 'wx+', 0o600)
       // It has no name from here on, so that nothing of it is left, however this process ends.
       await unlink(path)
-      return new Spool(file, () => { this.#open-- })
+      return new Spool(file, () => { this.#count(tenant, -1) })
     } catch (error) {
-      this.#open--
+      this.#count(tenant, -1)
       throw error
     }
+  }
+
+  #count (tenant: string, change: number): void {
+    this.#all += change
+    const own = (this.#open.get(tenant) ?? 0) + change
+    if (own === 0) this.#open.delete(tenant)
+    else this.#open.set(tenant, own)
   }
 }
 

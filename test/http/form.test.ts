@@ -48,12 +48,12 @@ async function written (form: Form, model = 'theirs'): Promise<{ text: string, l
 
 test('a form is the same however it is cut and whatever comes first', async t => {
   const folder = t.testdir({})
-  const spools = new Spools(folder, 1)
+  const spools = new Spools(folder, { most: 1, mostOfOne: 1 })
   const texts = new Set<string>()
   for (const body of [MODEL_LAST, MODEL_FIRST]) {
     for (const step of [1000, 4093, 65_536, 1_000_000]) {
       const { text, length } = await received(t, cut(body, step), async source => {
-        const form = await Form.read(new Parts(source, LIMIT), { hint: null, file: 'file', spools })
+        const form = await Form.read(new Parts(source, LIMIT), { hint: null, file: 'file', spools, tenant: 'acme' })
         try {
           t.same([form.model, form.isSpent, readdirSync(folder)], ['ours', false, []])
           const sent = await written(form)
@@ -75,8 +75,8 @@ test('a form is the same however it is cut and whatever comes first', async t =>
 })
 
 test('no more forms wait than may, and each gives its place back', async t => {
-  const spools = new Spools(t.testdir({}), 1)
-  const read = (source: IncomingMessage) => Form.read(new Parts(source, LIMIT), { hint: null, file: 'file', spools })
+  const spools = new Spools(t.testdir({}), { most: 1, mostOfOne: 1 })
+  const read = (source: IncomingMessage) => Form.read(new Parts(source, LIMIT), { hint: null, file: 'file', spools, tenant: 'acme' })
   const first = await received(t, [MODEL_LAST], read)
   await t.rejects(received(t, [MODEL_LAST], read), { code: 'backend_overloaded' })
   await first.close()
@@ -84,7 +84,7 @@ test('no more forms wait than may, and each gives its place back', async t => {
   await t.rejects(received(t, [MODEL_LAST.subarray(0, 40_000)], read), { code: 'invalid_value' })
   await t.rejects(received(t, [file('file', BYTES), END], read), { code: 'missing_required_parameter', param: 'model' })
   const long = field('prompt', 'p'.repeat(4_200_000))
-  await t.rejects(received(t, [Buffer.concat([long, MODEL_LAST])], source => Form.read(new Parts(source, 10_000_000), { hint: null, file: 'file', spools })), { code: 'invalid_value', message: /longer than/ })
+  await t.rejects(received(t, [Buffer.concat([long, MODEL_LAST])], source => Form.read(new Parts(source, 10_000_000), { hint: null, file: 'file', spools, tenant: 'acme' })), { code: 'invalid_value', message: /longer than/ })
   const last = await received(t, [MODEL_LAST], read)
   await last.close()
 })
@@ -126,4 +126,16 @@ test('a caller that leaves ends what is read', async t => {
   await wait(50)
   client.destroy()
   t.match(await promise, { code: 'client_closed' })
+})
+
+test('no tenant takes all the room for forms that wait', async t => {
+  const spools = new Spools(t.testdir({}), { most: 3, mostOfOne: 2 })
+  const mine = [await spools.open('acme'), await spools.open('acme')]
+  await t.rejects(spools.open('acme'), { code: 'backend_overloaded', message: /^2 forms of the tenant acme/ })
+  const theirs = await spools.open('other')
+  await t.rejects(spools.open('third'), { code: 'backend_overloaded', message: /^3 forms are/ })
+  await mine[0]!.close()
+  await mine[0]!.close()
+  mine.push(await spools.open('acme'))
+  for (const spool of [...mine, theirs]) await spool.close()
 })
