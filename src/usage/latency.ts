@@ -22,9 +22,9 @@ export function createLatency (now: () => number = () => performance.now()): Lat
   return {
     record ({ stream, attempts }: CallRecord) {
       if (!stream) return
-      for (const { target, startMs, firstTokenMs } of attempts) {
-        if (firstTokenMs !== null) learn(means, target, firstTokenMs - startMs, now())
-      }
+      // Those behind it go on in the middle of the stream.
+      const begun = attempts.find(({ firstTokenMs }) => firstTokenMs !== null)
+      if (begun !== undefined) learn(means, begun.target, begun.firstTokenMs! - begun.startMs, now())
     },
     firstTokenMs (target) {
       const mean = means.get(target)

@@ -38,3 +38,10 @@ test('whole answers and attempts without content say nothing', async t => {
   latency.record(streamed('a', 0, null))
   t.equal(latency.firstTokenMs('a'), undefined)
 })
+
+test('a worker that goes on with the stream of another has not begun one, and is not the faster for it', async t => {
+  const latency = createLatency(() => 0)
+  const attempts = [attempt({ target: 'a', startMs: 0, firstTokenMs: 300, error: 'worker_crashed' }), attempt({ target: 'a', startMs: 900, firstTokenMs: 900 })]
+  latency.record(callRecord({ stream: true, attempts }))
+  t.equal(latency.firstTokenMs('a'), 300)
+})
