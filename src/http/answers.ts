@@ -49,7 +49,7 @@ export class Answers {
     if (typeof key !== 'string' || !KEY.test(key)) {
       throw new GatewayError('invalid_value', 'Idempotency-Key: expected one, of 1 to 255 printable ASCII characters without spaces.', { param: 'Idempotency-Key' })
     }
-    if (!Buffer.isBuffer(request.body)) throw new GatewayError('unsupported_parameter', 'Idempotency-Key is not supported for uploads.', { param: 'Idempotency-Key' })
+    if (!Buffer.isBuffer(request.body)) throw unsupported('uploads')
     if (!idempotency) return null
     const turn = { tenant, keyHash: digest(key), callId: request.id, fingerprint: fingerprintOf(request, request.body) }
     const createdAt = new Date()
@@ -60,6 +60,15 @@ export class Answers {
   }
 
   #sweep (): void { this.#parts.store.sweep(new Date(), MOST_SWEPT).catch(this.#parts.onError) }
+}
+
+/** Where nothing is given again. @throws GatewayError, so that nobody who sends a key believes that it holds */
+export function refuseKey ({ headers }: FastifyRequest, what: string): void {
+  if (headers[KEY_HEADER] !== undefined) throw unsupported(what)
+}
+
+function unsupported (what: string): GatewayError {
+  return new GatewayError('unsupported_parameter', `Idempotency-Key is not supported for ${what}.`, { param: 'Idempotency-Key' })
 }
 
 function refuseOthers ({ fingerprint, state }: AnswerRow, asked: string): void {

@@ -6,6 +6,7 @@ import type { BatchRow } from '../store/store.ts'
 import { readBatch, WINDOW } from '../wire/batches.ts'
 import { pageOf, readPage } from '../wire/pages.ts'
 import { parseBody } from '../wire/parse.ts'
+import { refuseKey } from './answers.ts'
 import { claimedClass } from './calls.ts'
 import { assertKept } from './files.ts'
 
@@ -26,6 +27,7 @@ export async function batchRoutes (server: FastifyInstance, { batches, retention
 
   server.post('/v1/batches', { config }, async request => {
     assertKept(request.principal!)
+    refuseKey(request, 'batches')
     if (request.body === undefined) throw new GatewayError('invalid_json', 'The body is empty; expected a JSON object.')
     const asked = readBatch(parseBody(request.body as Buffer), [...BATCH_ENDPOINTS.keys()], retentionHours * 3600)
     return shown(await batches.create(request.principal!, asked, claimedClass(request)))

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest, RequestPayload } from 'fastify'
 import { GatewayError } from '../errors.ts'
 import type { Files, NewFile } from '../files/files.ts'
 import { classOf } from '../policy/classify.ts'
@@ -7,6 +7,7 @@ import type { FileRow } from '../store/store.ts'
 import type { Principal } from '../tenants/tenants.ts'
 import { readFileFields } from '../wire/files.ts'
 import { pageOf, readPage } from '../wire/pages.ts'
+import { refuseKey } from './answers.ts'
 import { claimedClass } from './calls.ts'
 import { ascii } from './decision.ts'
 import { readForm } from './multipart.ts'
@@ -23,7 +24,12 @@ export async function fileRoutes (server: FastifyInstance, { files }: { files: F
   server.addContentTypeParser('multipart/form-data', (_request, payload, done) => { done(null, payload) })
 
   // Before the body is read.
-  server.post('/v1/files', { config, preParsing: async (request, _reply, payload) => { assertKept(request.principal!); return payload } }, async request => {
+  const preParsing = async (request: FastifyRequest, _reply: unknown, payload: RequestPayload) => {
+    assertKept(request.principal!)
+    refuseKey(request, 'uploads')
+    return payload
+  }
+  server.post('/v1/files', { config, preParsing }, async request => {
     return shown(await upload(files, request))
   })
 

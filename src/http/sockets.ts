@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify'
 import { WebSocketServer } from 'ws'
 import { GatewayError } from '../errors.ts'
 import { credentialOf, hopsOf } from '../listener/headers.ts'
+import { refuseKey } from './answers.ts'
 import { Remembering } from './remembering.ts'
 import { ResponseSocket, type SocketParts } from './socket.ts'
 
@@ -48,6 +49,7 @@ export async function responseSockets (server: FastifyInstance, given: Omit<Sock
       reply.header('allow', 'POST')
       throw new GatewayError('method_not_allowed', 'GET is for WebSockets here (Upgrade: websocket); a response is asked for with POST.')
     }
+    refuseKey(request, 'WebSockets')
     reply.hijack()
     reply.raw.detachSocket(upgrade.socket)
     const header = request.headers['x-torchgate-class']

@@ -8,12 +8,13 @@ import type { ErrorBody } from '../../src/errors.ts'
 import { openGateway } from '../../src/gateway.ts'
 import { ask, eventually, startGateway, type Running } from './harness.ts'
 import { startProvider } from './provider.ts'
+import { converse } from './script.ts'
 
 const yaml = (providerUrl: string, more = '') => `
 ${more}
 backends: [{ name: cloud, kind: openai, baseUrl: '${providerUrl}', locality: cloud }]
 models: [{ name: chat, targets: [{ backend: cloud, model: big }] }]
-tenants: [{ name: keeps, idempotency: true }, { name: other, idempotency: true }, { name: plain }]
+tenants: [{ name: keeps, idempotency: true, storeFiles: true }, { name: other, idempotency: true }, { name: plain }]
 `
 const MARKER = 'MARKER-9f3e'
 
@@ -71,6 +72,22 @@ test('a key belongs to one request of one tenant', async t => {
   t.same([theirs.status, theirs.headers.get('idempotent-replayed')], [200, null])
   t.equal(cloud.seen.requests.length, 2)
   for (const key of ['', 'a b', 'a'.repeat(256), 'é']) t.match((await keeps(ask('Hi', 'chat'), key)).error(), { code: 'invalid_value', param: 'Idempotency-Key' }, key)
+})
+
+test('where nothing is given again a key is refused, and nothing is done', async t => {
+  const { running, cloud } = await start(t)
+  const key = await running.key('keeps')
+  const headers = { authorization: `Bearer ${key}`, 'idempotency-key': 'k1' }
+  const form = new FormData()
+  form.set('purpose', 'batch')
+  form.set('file', new Blob(['{}']), 'a.jsonl')
+  const refusals = [
+    await fetch(`${running.url}/v1/files`, { method: 'POST', headers, body: form }),
+    await fetch(`${running.url}/v1/batches`, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: '{}' })
+  ]
+  for (const refused of refusals) t.match({ status: refused.status, body: await refused.json() }, { status: 400, body: { error: { code: 'unsupported_parameter', param: 'Idempotency-Key' } } })
+  await t.rejects(converse(t, running.url, key, { 'idempotency-key': 'k1' }), { status: 400, message: /not supported for WebSockets/ })
+  t.equal(cloud.seen.requests.length, 0)
 })
 
 test('while it is answered the key is in use; of parallel calls one is made', async t => {
