@@ -1,15 +1,19 @@
 /** Google's Gemini API. Nothing of its dialect leaves this file: chat completions go in and come out. */
 import { randomUUID } from 'node:crypto'
 import type { GeminiBackendConfig } from '../config/schema.ts'
-import type { Answer } from '../wire/answer.ts'
+import type { Answer, BodyAnswer } from '../wire/answer.ts'
 import type { ChatRequest } from '../wire/chat.ts'
+import { inputsOf, type EmbeddingsRequest } from '../wire/embeddings.ts'
 import { toCompletion } from '../wire/gemini/answer.ts'
+import { toBatch, toEmbeddings } from '../wire/gemini/embeddings.ts'
 import { ChunkCutter } from '../wire/gemini/events.ts'
 import { toGenerate } from '../wire/gemini/request.ts'
+import { EventCutter } from '../wire/sse.ts'
 import { GEMINI_MEMBERS } from '../wire/unknown.ts'
 import type { Availability, Backend, ChatOptions } from './backend.ts'
 import type { Translation } from './http.ts'
 import type { KeyState } from './keys.ts'
+import { embeddingsRoute } from './routes.ts'
 import { Upstream, type UpstreamOptions } from './upstream.ts'
 
 /** @throws Error when the configuration has a header that is not the operator's to set */
@@ -38,8 +42,7 @@ class GeminiBackend implements Backend {
     const stream = request.stream === true
     const choices = request.n ?? 1
     return this.#upstream.ask({
-      // The name comes from a caller where the public one ends in `*`: it must stay one part of the path.
-      path: `/v1beta/models/${encodeURIComponent(request.model)}:${stream ? 'streamGenerateContent?alt=sse' : 'generateContent'}`,
+      path: pathOf(request.model, stream ? 'streamGenerateContent?alt=sse' : 'generateContent'),
       model: request.model,
       body: JSON.stringify(toGenerate(request, this.#thinking)),
       stream,
@@ -47,7 +50,23 @@ class GeminiBackend implements Backend {
       translation: translationOf(this.name, choices, request)
     }, options)
   }
+
+  async embed (request: EmbeddingsRequest, options: ChatOptions): Promise<BodyAnswer> {
+    const { model, encoding_format: format = 'float' } = request
+    return await this.#upstream.ask({
+      path: pathOf(model, 'batchEmbedContents'),
+      model,
+      body: JSON.stringify(toBatch(request)),
+      stream: false,
+      choices: 1,
+      route: embeddingsRoute(inputsOf(request.input).length),
+      translation: { cutter: () => new EventCutter(this.name), whole: value => toEmbeddings(value, model, format) }
+    }, options) as BodyAnswer
+  }
 }
+
+/** The name comes from a caller where the public one ends in `*`: it must stay one part of the path. */
+function pathOf (model: string, method: string): string { return `/v1beta/models/${encodeURIComponent(model)}:${method}` }
 
 function translationOf (source: string, choices: number, request: ChatRequest): Translation {
   const createdS = Math.floor(Date.now() / 1000)

@@ -297,14 +297,14 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
     const value = parse(bytes)
     const error = wireErrorOf(value)
     if (error !== null) this.refuse(reported(this.#asked, error))
-    else if (this.#options.translation !== undefined) this.#translated(this.#options.translation.whole(value), type)
+    else if (this.#options.translation !== undefined) this.#translated(this.#options.translation.whole(value), route, type)
     else if (route.isAnswer(value)) this.#resolve({ kind: 'body', bytes, value })
     else this.#refuseAnswer(`answered with ${named(type)} that is no ${route.answer}`)
   }
 
-  #translated (value: unknown, type: string): void {
-    if (CHAT.isAnswer(value)) this.#resolve({ kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value })
-    else this.#refuseAnswer(`answered with ${named(type)} that is no chat completion`)
+  #translated (value: unknown, route: Route, type: string): void {
+    if (route.isAnswer(value)) this.#resolve({ kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value })
+    else this.#refuseAnswer(`answered with ${named(type)} that is no ${route.answer}`)
   }
 }
 

@@ -101,6 +101,23 @@ test('what cannot be translated is refused before anything is sent', async t => 
   t.equal(backend.availability('gemini-2.5-flash').state, 'ready')
 })
 
+test('texts go to batchEmbedContents, and vectors come back as they were asked for', async t => {
+  const { provider, backend } = await meet(t, answers(200, '{"embeddings":[{"values":[0.5,-1]},{"values":[2,3]}],"usageMetadata":{"promptTokenCount":7}}'))
+  const asked = { model: 'gemini-embedding-001', input: ['a', 'b'], dimensions: 2 }
+  const answer = await backend.embed!(asked, options)
+  t.strictSame(JSON.parse(await textOf(answer)), {
+    object: 'list', data: [{ object: 'embedding', index: 0, embedding: [0.5, -1] }, { object: 'embedding', index: 1, embedding: [2, 3] }], model: 'gemini-embedding-001', usage: { prompt_tokens: 7, total_tokens: 7 }
+  })
+  const [sent = ''] = provider.requests
+  t.match(sent, /^POST \/v1beta\/models\/gemini-embedding-001:batchEmbedContents HTTP/)
+  const one = (text: string) => ({ model: 'models/gemini-embedding-001', content: { parts: [{ text }] }, outputDimensionality: 2 })
+  t.strictSame(JSON.parse(sent.split('\r\n\r\n')[1]!), { requests: [one('a'), one('b')] })
+  t.match(JSON.parse(await textOf(await backend.embed!({ ...asked, encoding_format: 'base64' }, options))), { data: [{ embedding: 'AAAAPwAAgL8=' }, {}] })
+  await t.rejects(backend.embed!({ ...asked, input: ['a', 'b', 'c'] }, options), { code: 'backend_invalid_answer', message: /is no list of 3 embeddings/ })
+  await t.rejects(backend.embed!({ ...asked, input: [1, 2] }, options), { code: 'unsupported_value', param: 'input' })
+  await t.rejects(backend.embed!({ ...asked, input_type: 'query' }, options), { code: 'unsupported_value', param: 'input_type' })
+})
+
 test('an error in the middle breaks the answer off, with what came before, and says so', async t => {
   const { backend } = await meet(t, streams(recorded('gemini-error')))
   const answer = await backend.chat(streamed, options)
