@@ -2,6 +2,7 @@
 import { test, type Test } from 'tap'
 import { DOT } from '../wire/pictures.ts'
 import { DIALECTS, eventsOf, PATHS, question, streamed, wholly, type Dialect } from './dialects.ts'
+import { judgeOf } from './described.ts'
 import { compare, heard } from './golden.ts'
 import { pilotPool, startGateway } from './harness.ts'
 import { startScript, type Members } from './script.ts'
@@ -23,7 +24,14 @@ type Ask = (dialect: Dialect, body: Members) => Promise<Response>
 async function asking (t: Test, yaml: string, env: NodeJS.ProcessEnv = {}): Promise<Ask> {
   const { url, key } = await startGateway(t, `${yaml}\ntenants: [{ name: acme }]\n`, env)
   const apiKey = await key('acme')
-  return (dialect, body) => fetch(url + PATHS[dialect], { method: 'POST', headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' }, body: JSON.stringify({ model: 'm', ...body }) })
+  const judge = await judgeOf(url)
+  return async (dialect, body) => {
+    const path = PATHS[dialect]
+    const answer = await fetch(url + path, { method: 'POST', headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' }, body: JSON.stringify({ model: 'm', ...body }) })
+    const wrong = judge(path, answer.status, answer.headers.get('content-type')!, await answer.clone().text())
+    t.equal(wrong, '', `${path} answers as /openapi.json says`)
+    return answer
+  }
 }
 
 for (const [kind, fixed] of Object.entries({ openai, anthropic } as Record<string, (asked: Asked, path: string, isStream: boolean) => Fixed>)) {

@@ -30,6 +30,10 @@ export const ANSWERS = {
     choices: list(object({ index: count, delta: anything, finish_reason: finish, logprobs: { type: ['object', 'null'] } }, ['logprobs'])),
     usage: { anyOf: [usage, { type: 'null' }] }, system_fingerprint: textOrNull
   }, ['usage', 'system_fingerprint']),
+  ChatEvent: {
+    anyOf: [{ $ref: '#/components/schemas/ChatCompletionChunk' }, { $ref: '#/components/schemas/Error' }],
+    description: 'An error is the last event of an answer that broke off.'
+  },
   TextCompletion: object({ id: text, object: { const: 'text_completion' }, created: time, model: text, choices: list(object({ index: count, text, finish_reason: finish })), usage }, ['usage']),
   Embeddings: object({
     object: { const: 'list' }, model: text, usage: object({ prompt_tokens: count, total_tokens: count }),

@@ -34,7 +34,7 @@ const batch = () => ({
 
 /** Method and path as they are registered. */
 export const ROUTES: Readonly<Record<string, About>> = {
-  'POST /v1/chat/completions': { says: 'Chat completions.', body: chatSchema, answer: 'ChatCompletion', events: 'ChatCompletionChunk' },
+  'POST /v1/chat/completions': { says: 'Chat completions.', body: chatSchema, answer: 'ChatCompletion', events: 'ChatEvent' },
   'POST /v1/responses': { says: 'Responses, for every backend.', body: responsesSchema, answer: 'Response', events: 'Event' },
   'GET /v1/responses': { says: 'Responses over a WebSocket, to which the connection is upgraded.', answer: { media: 'application/octet-stream' } },
   'POST /v1/responses/compact': { says: 'A conversation made shorter.', body: responsesSchema, answer: 'Object' },
