@@ -81,6 +81,16 @@ test('several choices are told apart, each with its end', async t => {
   t.same(choices.map(({ message, finish_reason }) => [message.content, finish_reason]), [['b', 'stop'], ['ac', 'length']])
 })
 
+test('calls in later events go on counting', async t => {
+  const call = (name: string, finishReason?: string) => event({ candidates: [{ content: { parts: [{ functionCall: { name } }] }, ...finishReason !== undefined && { finishReason } }], responseId: 'r' })
+  const { choices: [choice] } = await assembled(translated(Buffer.concat([call('f'), call('g', 'STOP')])))
+  t.match(choice?.message.tool_calls, [{ id: 'call_r_0_0', function: { name: 'f' } }, { id: 'call_r_0_1', function: { name: 'g' } }])
+})
+
+test('an error behind the last reason is an error, and no end', async t => {
+  t.notMatch(translated(Buffer.concat([event(say('a', 'STOP')), event({ error: { code: 500 } })])), /DONE|"finish_reason":"/)
+})
+
 test('what is no stream of answers is refused', async t => {
   const push = (bytes: Buffer) => () => cutter().push(bytes)
   const invalid = (message: string) => ({ code: 'backend_invalid_answer' as const, message })
