@@ -97,13 +97,20 @@ export class SocketOutlet implements AnswerSink {
 /** How often the network is asked whether it took something. */
 const LOOK_MS = 10
 
-/** What stands behind `data: ` in each event. JSON holds no line end. */
+/** What stands behind `data:` in each event, with a blank or without one. JSON holds no line end. */
 function * eventsIn (text: string): Generator<string, void, undefined> {
-  let at = text.indexOf('data: ')
-  while (at !== -1) {
+  for (let at = text.startsWith(DATA) ? 0 : next(text, 0); at !== -1;) {
     const end = text.indexOf('\n', at)
-    yield text.slice(at + 'data: '.length, end === -1 ? text.length : end)
-    at = end === -1 ? -1 : text.indexOf('\ndata: ', end)
-    if (at !== -1) at++
+    const from = at + DATA.length
+    yield text.slice(text[from] === ' ' ? from + 1 : from, end === -1 ? text.length : end)
+    at = end === -1 ? -1 : next(text, end)
   }
+}
+
+const DATA = 'data:'
+
+/** Where the next line of data begins; -1 where none does. */
+function next (text: string, from: number): number {
+  const at = text.indexOf(`\n${DATA}`, from)
+  return at === -1 ? -1 : at + 1
 }

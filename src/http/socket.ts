@@ -2,6 +2,7 @@
 import type { WebSocket } from 'ws'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, toGatewayError } from '../errors.ts'
+import { RateLimited } from '../limits/leases.ts'
 import { Call } from '../pipeline/call.ts'
 import type { Services } from '../pipeline/chat.ts'
 import { clientClosed } from '../pipeline/dispatch.ts'
@@ -167,11 +168,12 @@ export class ResponseSocket {
       const asked = await readCall(this.#parts, body, asker)
       outlet = this.#outlet(lane, asked.warnings)
       const onEnd = (response: Members) => { this.#ended(principal, call, asked, response) }
-      if (!generates) { this.#prepare(call, principal, asked, outlet, onEnd); return }
+      if (!generates) { await this.#prepare(call, principal, asked, outlet, onEnd); return }
       answer = asked.outlet(outlet, call, onEnd)
       await asked.life(this.#parts.services, call, { principal, body: asked.chat, claimedClass: asked.turn.claimedClass, signal: this.#gone.signal }, answer)
     } catch (thrown) {
       const error = this.#gone.signal.aborted ? clientClosed() : toGatewayError(thrown)
+      if (error instanceof RateLimited) call.record.limit = error.limit
       call.end(error)
       if (error.code === 'internal_error') this.#parts.onFailure(error, call.id)
       // What a request that failed went on from is forgotten: its caller may not know how far it came.
@@ -197,11 +199,13 @@ export class ResponseSocket {
     }
   }
 
-  /** `generate: false`: all is checked and remembered, and no model is asked. */
-  #prepare (call: Call, { tenant }: Principal, { turn, stored }: ResponseCall, outlet: SocketOutlet, onEnd: (response: Members) => void): void {
-    const answer = new ResponseAnswer({ id: turn.id, request: turn.asked, stored, onEnd })
-    call.record.model = routeOf(this.#parts.services, tenant, turn.asked.model).model.name
+  /** `generate: false`: all is checked, counted as a request and remembered, and no model is asked. */
+  async #prepare (call: Call, { tenant }: Principal, { turn, stored }: ResponseCall, outlet: SocketOutlet, onEnd: (response: Members) => void): Promise<void> {
+    const { services } = this.#parts
+    call.record.model = routeOf(services, tenant, turn.asked.model).model.name
     call.record.dataClass = classOf(tenant.class, turn.claimedClass)
+    call.hold(await services.limits.admit({ tenant: tenant.name, limits: tenant.limits }, { callId: call.id, tokens: 0 }))
+    const answer = new ResponseAnswer({ id: turn.id, request: turn.asked, stored, onEnd })
     const nothing = { choices: [], usage: { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 } } as unknown as ChatChunk
     void outlet.frame(Buffer.from(answer.chunk(nothing) + answer.end()))
     call.end(null)

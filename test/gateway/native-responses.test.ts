@@ -183,3 +183,10 @@ test('over a WebSocket too', async t => {
   await say({ type: 'response.create', model: 'm', store: false, input: 'Two.', previous_response_id: last['response'].id })
   t.equal(sent().body['input'].length, 4)
 })
+
+test('over a WebSocket too, from a backend that writes no blank after data:', async t => {
+  const terse = bytesOf(EVENTS).replaceAll('\ndata:  ', '\ndata:')
+  const { url, key } = await start(t, (body, answer) => { native(body, answer, terse) })
+  const { events } = await (await converse(t, url, key)).say({ type: 'response.create', model: 'm', store: false, input: 'One.' })
+  t.strictSame(events.map(({ type }) => type), EVENTS.map(({ type }) => type))
+})

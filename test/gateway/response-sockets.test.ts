@@ -14,7 +14,7 @@ async function start (t: Test, { answer = (body: Members, response: Parameters<t
 backends:
   - { name: far, kind: openai, baseUrl: ${script.url}, locality: domain }
 models: [{ name: m, targets: [{ backend: far, model: m }] }]
-tenants: [{ name: acme, storeResponses: true }, { name: other, storeResponses: true }]
+tenants: [{ name: acme, storeResponses: true }, { name: other, storeResponses: true }, { name: poor, limits: { requestsPerMinute: 1 } }]
 `, {}, server)
   return { ...running, script, open: async (tenant = 'acme', headers: Record<string, string> = {}) => await converse(t, running.url, await running.key(tenant), headers), sent: () => script.asked.at(-1)!.body['messages'] as Members[] }
 }
@@ -133,12 +133,13 @@ test('a caller that asks on and on and reads nothing is cut off, whatever it ask
     const { socket } = await open()
     socket.on('error', () => {}).pause()
     if (first !== null) socket.send(JSON.stringify(first))
-    let failure: Error | null = null
-    for (let sent = 0; sent < 200_000 && failure === null; sent += 1000) {
-      for (let at = 0; at < 1000; at++) socket.send(message, error => { failure ??= error ?? null })
+    const failures: Error[] = []
+    const note = (error?: Error | null) => { if (error) failures.push(error) }
+    for (let thousands = 0; thousands < 200 && failures.length === 0; thousands++) {
+      for (let at = 0; at < 1000; at++) socket.send(message, note)
       await wait(5)
     }
-    t.match(failure, /EPIPE|ECONNRESET|not open/)
+    t.match(failures[0], /EPIPE|ECONNRESET|not open/)
   }
 })
 
@@ -213,6 +214,14 @@ test('a conversation goes on, kept or not, for its tenant alone', async t => {
   t.equal(sent().length, 6)
   const stranger = await open('other')
   t.match((await stranger.say(create({ input: 'x', previous_response_id: kept.id }))).last, { error: { code: 'previous_response_not_found' } })
+})
+
+test('what only prepares is a request too', async t => {
+  const { open, records } = await start(t)
+  const { say } = await open('poor')
+  t.match((await say(create({ input: 'x', generate: false }))).last, { type: 'response.completed' })
+  t.match((await say(create({ input: 'x', generate: false }))).last, { type: 'error', status: 429, error: { code: 'rate_limit_exceeded' } })
+  t.match(await records(2), [{ outcome: 'ok', limit: null }, { outcome: 'rate_limited', limit: 'tenant:requests' }])
 })
 
 test('what is secret once stays so on the connection', async t => {
