@@ -82,7 +82,7 @@ test('several choices are told apart, each with its end', async t => {
 })
 
 test('calls in later events go on counting', async t => {
-  const call = (name: string, finishReason?: string) => event({ candidates: [{ content: { parts: [{ functionCall: { name } }] }, ...finishReason !== undefined && { finishReason } }], responseId: 'r' })
+  const call = (name: string, reason?: string) => event({ candidates: [{ content: { parts: [{ functionCall: { name } }] }, ...reason !== undefined && { finishReason: reason } }], responseId: 'r' })
   const { choices: [choice] } = await assembled(translated(Buffer.concat([call('f'), call('g', 'STOP')])))
   t.match(choice?.message.tool_calls, [{ id: 'call_r_0_0', function: { name: 'f' } }, { id: 'call_r_0_1', function: { name: 'g' } }])
 })
