@@ -123,6 +123,28 @@ test('usage of the first version is kept, and a row of it is still counted once'
   t.same(others, [])
 })
 
+test('a file of each earlier version opens, keeps its keys and takes what is new', async t => {
+  for (let version = 1; version <= SQLITE_MIGRATIONS.length; version++) {
+    const path = join(t.testdir(), `${version}.db`)
+    const db = new DatabaseSync(path)
+    db.exec('CREATE TABLE migrations (id INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT')
+    for (const migration of SQLITE_MIGRATIONS.slice(0, version)) {
+      db.exec(migration.sql)
+      db.prepare('INSERT INTO migrations VALUES (?, ?, ?, ?)').run(migration.id, migration.name, checksumOf(migration), 0)
+    }
+    db.exec("INSERT INTO keys VALUES ('one', 'acme', 'test', 'inference', '', 0, NULL, NULL)")
+    db.close()
+    const store = openSqlite(path)
+    t.match(await store.keys.find('one'), { tenant: 'acme' }, `version ${version}`)
+    const turn = { tenant: 'acme', keyHash: 'h', callId: 'c', fingerprint: 'f', createdAt: new Date(0), expiresAt: new Date(1) }
+    t.equal(await store.answers.begin(turn, 1), null)
+    t.equal(await store.files.usedBytes('acme'), 0)
+    t.strictSame(await store.batches.list('acme', { after: null, most: 1 }), [])
+    t.equal(await store.responses.find('acme', 'resp', new Date()), null)
+    await store.close()
+  }
+})
+
 test('a file of a newer version is refused and left alone', async t => {
   const path = join(t.testdir(), 'torchgate.db')
   await openSqlite(path, { migrations: [...known, next] }).close()
