@@ -1,14 +1,13 @@
 /**
  * Programs that are too large to belong to this project. Installed into a folder of their own,
  *
- *   npm install --prefix ~/clients --ignore-scripts @openai/codex @anthropic-ai/claude-code @qwen-code/qwen-code @langchain/openai
+ *   npm install --prefix ~/clients --ignore-scripts @openai/codex @anthropic-ai/claude-code @qwen-code/qwen-code
  *
  * they are driven by `CLIENTS=~/clients npm run clients`. What is not installed there is skipped, and said to be.
  */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { Test } from 'tap'
 
 const FOLDER = process.env['CLIENTS']
@@ -19,9 +18,6 @@ export function installed (path: string): { readonly path: string, readonly skip
   const found = resolve(FOLDER, 'node_modules', path)
   return { path: found, skip: existsSync(found) ? false : `${found} is not installed` }
 }
-
-/** Loads a package that is installed there. */
-export const load = (name: string): unknown => createRequire(join(resolve(FOLDER!), 'package.json'))(name)
 
 export interface Ran { readonly code: number | null, readonly said: string, readonly complained: string }
 

@@ -1,30 +1,12 @@
-/** LangChain's `@langchain/openai`, which brings 40 MB with it, and so is asked where it is installed. */
+/** LangChain's `@langchain/openai`. */
+import { ChatOpenAI, OpenAIEmbeddings } from '@langchain/openai'
 import { test } from 'tap'
-import { installed, load } from './installed.ts'
 import { ANSWER, QUESTION, serve } from './served.ts'
 
-interface Message {
-  readonly content: string
-  readonly tool_calls?: readonly { readonly id: string, readonly name: string, readonly args: unknown }[]
-  readonly usage_metadata?: { readonly output_tokens: number }
-}
-interface Chat {
-  invoke (input: unknown): Promise<Message>
-  stream (input: unknown): Promise<AsyncIterable<Message>>
-  bindTools (tools: readonly unknown[]): Chat
-  withStructuredOutput (schema: unknown, options: { name: string, method: string }): { invoke (input: string): Promise<unknown> }
-}
-interface LangChain {
-  readonly ChatOpenAI: new (options: Record<string, unknown>) => Chat
-  readonly OpenAIEmbeddings: new (options: Record<string, unknown>) => { embedDocuments (texts: readonly string[]): Promise<number[][]> }
-}
-
-const { skip } = installed('@langchain/openai')
 const PARAMETERS = { type: 'object', properties: { town: { type: 'string' } }, required: ['town'], additionalProperties: false }
 const WEATHER = { type: 'function', function: { name: 'weather', description: 'The weather.', parameters: PARAMETERS } }
 
-test('LangChain', { skip, timeout: 60_000 }, async t => {
-  const { ChatOpenAI, OpenAIEmbeddings } = load('@langchain/openai') as LangChain
+test('LangChain', { timeout: 60_000 }, async t => {
   const { apiKey, url, sent } = await serve(t)
   const configuration = { baseURL: `${url}/v1` }
   const chat = (model: string, more = {}) => new ChatOpenAI({ model, apiKey, temperature: 0, maxRetries: 0, configuration, ...more })
@@ -33,7 +15,7 @@ test('LangChain', { skip, timeout: 60_000 }, async t => {
     await t.test(useResponsesApi ? 'over responses' : 'over chat completions', async t => {
       const whole = await chat('pilot', { useResponsesApi }).invoke(QUESTION)
       t.equal(textOf(whole), ANSWER)
-      t.ok(whole.usage_metadata!.output_tokens > 0)
+      t.ok((whole as { usage_metadata?: { output_tokens: number } }).usage_metadata!.output_tokens > 0)
       let text = ''
       for await (const piece of await chat('pilot', { useResponsesApi }).stream(QUESTION)) text += textOf(piece)
       t.equal(text, ANSWER)
