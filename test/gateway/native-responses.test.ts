@@ -118,6 +118,9 @@ test('state, the background and the operator\'s own parameters are refused there
     [{ input: [{ role: 'user', content: [{ type: 'input_image', file_id: 'f' }] }] }, 'input[0].content[0].file_id'], [{ temperature: 9 }, 'temperature'],
     [{ input: [{ role: 'user', content: [{ type: 'input_file', file_url: 'http://x' }] }] }, 'input[0].content[0].file_url'],
     [{ input: [{ type: 'computer_call_output', call_id: 'c', output: { type: 'computer_screenshot', image_url: 'http://10.0.0.1/x' } }] }, 'input[0].output.image_url'],
+    [{ tools: [{ type: 'code_interpreter', container: 'cntr_1' }] }, 'tools[0].container'],
+    [{ tools: [{ type: 'code_interpreter', container: { type: 'auto', file_ids: ['file-1'] } }] }, 'tools[0].container.file_ids'],
+    [{ tools: [{ type: 'image_generation', input_image_mask: { image_url: 'http://10.0.0.1/x' } }] }, 'tools[0].input_image_mask.image_url'],
     [{ previous_response_id: 'resp_x' }, 'previous_response_id'], [{ input: [{ type: 'item_reference', id: 'msg_x' }] }, 'input[0].id']
   ] as [Members, string][]) {
     const { status, text } = await post({ input: 'x', ...body })
@@ -125,6 +128,8 @@ test('state, the background and the operator\'s own parameters are refused there
     t.equal(JSON.parse(text).error.param, param)
   }
   t.equal(script.asked.length, 0)
+  const mine = { type: 'function', name: 'look', parameters: { type: 'object', properties: { file_ids: { type: 'array' }, container: { type: 'string' } } } }
+  t.equal((await post({ input: 'x', tools: [mine, { type: 'code_interpreter', container: { type: 'auto' } }] })).status, 200)
 })
 
 test('images are bounded also where nobody else could read the input', async t => {

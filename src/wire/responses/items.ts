@@ -96,6 +96,23 @@ const unfetched: Check = value => {
   return null
 }
 
+/** What is declared for the caller's own use may call its members as it likes. */
+const DECLARED: ReadonlySet<unknown> = new Set(['function', 'custom', 'namespace'])
+const OWNED: ReadonlySet<string> = new Set(['container_id', 'file_ids', 'skill_id'])
+
+/** A hosted tool is told no addresses of images and files, and nothing that lies in the operator's account: containers, files, skills. */
+export const hostedTool: Check = value => DECLARED.has((value as Members)['type']) ? null : unfetched(value) ?? unowned(value)
+
+const unowned: Check = value => {
+  if (typeof value !== 'object' || value === null) return null
+  for (const [name, member] of Object.entries(value)) {
+    const isOwned = OWNED.has(name) || (name === 'container' && typeof member === 'string')
+    const fault = isOwned ? notServed("what lies in the operator's account is not the caller's to use.") : unowned(member)
+    if (fault !== null) return within(Array.isArray(value) ? Number(name) : name, fault)
+  }
+  return null
+}
+
 /** Items that a backend reads which speaks the dialect: those known here as above, of the others little more than the type. */
 function nativeItem (value: unknown): Fault | null {
   return isObject(value) && typeof value['type'] === 'string' && NOT_SERVED.has(value['type']) ? unfetched(value) : item(value)

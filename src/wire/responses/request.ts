@@ -9,7 +9,7 @@ import { schemaOf } from '../schema.ts'
 import { identifier } from '../tools.ts'
 import { metadata } from '../validate.ts'
 import { OPERATORS_OWN } from '../parameters.ts'
-import { input, itemsOf, nativeInput } from './items.ts'
+import { hostedTool, input, itemsOf, nativeInput } from './items.ts'
 import { toMessages } from './messages.ts'
 import { readChoice, readTools, toolChoice, tools, type Toolbox } from './tools.ts'
 
@@ -123,7 +123,7 @@ const nativeRequest = shape({
   reasoning: object,
   text: object,
   tool_choice: unread,
-  tools: list(object, { of: 'objects', least: 0, most: 128 }),
+  tools: list(value => object(value) ?? hostedTool(value), { of: 'objects', least: 0, most: 128 }),
   truncation: oneOf('auto', 'disabled')
 }, 'model')
 
