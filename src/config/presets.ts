@@ -1,16 +1,17 @@
 /**
  * Servers of the OpenAI API by name: where they are, and what of the API they are known to say in other words, or not to have.
- * A quirk stands here only where the provider documents it, or its own error does; whatever is not known passes as it came.
+ * Whatever is not known passes as it came.
  *
- * Base URLs: the providers' own quick starts, read 2026-11-22. Those of engines are the ports that they listen on by themselves.
+ * Base URLs: the providers' own quick starts. Those of engines are the ports that they listen on by themselves.
+ * Read on 2026-11-22:
  * - groq: console.groq.com/docs/openai, "Currently Unsupported OpenAI Features": a 400 for logprobs, logit_bias, top_logprobs,
  *   messages[].name and an n other than 1.
- * - mistral: reference of POST /v1/chat/completions has max_tokens and random_seed, and refuses members that it does not know (422,
- *   "Extra inputs are not permitted"), max_completion_tokens among them.
- * - deepseek, together, lmstudio: their references of chat completions have max_tokens alone.
  * - ollama: docs.ollama.com/api/openai-compatibility, "Supported request fields", has max_tokens; logit_bias and n are not among them.
- * - tgi: its reference has max_tokens, and says of logit_bias and n that they are not used.
- * - llama-server: its README has max_tokens.
+ * - mistral: users' reports of a 422 ("Extra inputs are not permitted") for max_completion_tokens; max_tokens and random_seed are in
+ *   its reference.
+ * As commonly known, and not looked up again; the providers' own references decide:
+ * - together, deepseek, lmstudio, tgi and llama-server have max_tokens; tgi does not use logit_bias and n; mistral refuses
+ *   logprobs and logit_bias.
  */
 import type { Locality } from './schema.ts'
 

@@ -15,7 +15,7 @@ test('LangChain', { timeout: 60_000 }, async t => {
     await t.test(useResponsesApi ? 'over responses' : 'over chat completions', async t => {
       const whole = await chat('pilot', { useResponsesApi }).invoke(QUESTION)
       t.equal(textOf(whole), ANSWER)
-      t.ok((whole as { usage_metadata?: { output_tokens: number } }).usage_metadata!.output_tokens > 0)
+      t.ok((whole as unknown as { usage_metadata?: { output_tokens: number } }).usage_metadata!.output_tokens > 0)
       let text = ''
       for await (const piece of await chat('pilot', { useResponsesApi }).stream(QUESTION)) text += textOf(piece)
       t.equal(text, ANSWER)
