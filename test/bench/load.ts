@@ -39,8 +39,9 @@ export async function measureOpen (load: Load & { readonly perS: number }): Prom
   }
   let nextMs = performance.now()
   const endMs = nextMs + load.seconds * 1000
-  while (performance.now() < endMs) {
-    for (; nextMs <= performance.now(); nextMs -= Math.log(1 - random()) * 1000 / load.perS) due.push(nextMs)
+  while (performance.now() < endMs || due.length > 0) {
+    for (; nextMs <= Math.min(performance.now(), endMs); nextMs -= Math.log(1 - random()) * 1000 / load.perS) due.push(nextMs)
+    if (idle.length === 0 && running.size === 0) throw new Error('Every connection broke.')
     while (due.length > 0 && idle.length > 0) {
       const asked = run(idle.pop()!, due.shift()!).finally(() => running.delete(asked))
       running.add(asked)
@@ -50,7 +51,7 @@ export async function measureOpen (load: Load & { readonly perS: number }): Prom
   }
   await Promise.all(running)
   for (const socket of idle) socket.destroy()
-  return seen.measured(due.length)
+  return seen.measured()
 }
 
 /** What became of the requests of one run. */
@@ -68,12 +69,11 @@ class Seen {
     return isWell
   }
 
-  /** @param unasked were due and found no connection */
-  measured (unasked = 0): Measured {
+  measured (): Measured {
     const tookS = (performance.now() - this.#startMs) / 1000
     const times = this.#times.toSorted((a, b) => a - b)
     const at = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? Number.NaN
-    return { perS: times.length / tookS, p50Ms: at(0.5), p99Ms: at(0.99), answers: times.length, failures: this.#failures + unasked }
+    return { perS: times.length / tookS, p50Ms: at(0.5), p99Ms: at(0.99), answers: times.length, failures: this.#failures }
   }
 }
 
