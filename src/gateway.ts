@@ -1,7 +1,6 @@
 /** Composition root: the one place that knows every folder. A configuration goes in, running parts come out. */
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import type { FastifyInstance } from 'fastify'
+import { readiness } from './admin/readiness.ts'
 import type { Backend } from './backends/backend.ts'
 import type { KeyState } from './backends/keys.ts'
 import { Batches } from './batches/batches.ts'
@@ -20,7 +19,8 @@ import { createEgress } from './egress/dialer.ts'
 import type { Egress } from './egress/egress.ts'
 import { Files } from './files/files.ts'
 import { limitsOn } from './limits/leases.ts'
-import { Pressure, type PressureReason } from './listener/pressure.ts'
+import { Pressure } from './listener/pressure.ts'
+import { closeGently, closeNow, listen } from './listener/serving.ts'
 import type { Services } from './pipeline/chat.ts'
 import { tryTargets } from './pipeline/dispatch.ts'
 import { scorersOf } from './pipeline/complexity.ts'
@@ -28,6 +28,7 @@ import { explain } from './pipeline/explain.ts'
 import { FallbackState } from './state/fallback.ts'
 import { MemoryState } from './state/memory.ts'
 import type { SharedState } from './state/state.ts'
+import { Opened } from './opened.ts'
 import { openSqlite } from './store/sqlite.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics, type Metrics } from './telemetry/metrics.ts'
@@ -212,7 +213,8 @@ async function build (config: Config, env: NodeJS.ProcessEnv, revision: string, 
       draining = true
       drain()
       const patience = AbortSignal.any([signal, AbortSignal.timeout(config.server.drainTimeoutMs)])
-      await Promise.all([closeGently(server, patience, backends), runner.close(patience)])
+      const cutOff = () => Promise.all([...backends.values()].map(backend => backend.close(AbortSignal.abort())))
+      await Promise.all([closeGently(server, patience, cutOff), runner.close(patience)])
       await opened.close()
     }
   }
@@ -228,24 +230,6 @@ async function listeners () {
     import('./http/files.ts'), import('./http/batches.ts'), import('./http/models.ts'), import('./admin/server.ts')
   ])
   return { createServer, callRoutes, plainRoutes, forwardRoutes, responseRoutes, fileRoutes, batchRoutes, modelsRoute, createAdminServer }
-}
-
-/** What has been opened, in order; closed in the opposite one, each even when another fails. */
-class Opened {
-  readonly #parts: { close (): unknown }[] = []
-
-  own<T extends { close (): unknown }> (part: T): T {
-    this.#parts.push(part)
-    return part
-  }
-
-  async close (): Promise<void> {
-    const failures: unknown[] = []
-    for (const part of this.#parts.splice(0).toReversed()) {
-      try { await part.close() } catch (error) { failures.push(error) }
-    }
-    if (failures.length > 0) throw new AggregateError(failures, 'Some parts did not close.')
-  }
 }
 
 function isPool (backend: Backend): backend is Pool {
@@ -337,23 +321,6 @@ function metricsOf (config: Config, backends: ReadonlyMap<string, Backend>, { po
   })
 }
 
-/** A model that is loaded on demand need not be loaded. */
-const USABLE: ReadonlySet<string> = new Set(['ready', 'weak', 'saturated', 'idle'])
-
-interface Readiness { ready: boolean, checks: Record<string, string> }
-
-/** Ready for traffic: nothing is wrong with the gateway itself, and something could answer. */
-function readiness (wrong: 'draining' | PressureReason | null, pools: readonly Pool[], backends: ReadonlyMap<string, Backend>): Readiness {
-  const checks: Record<string, string> = { gateway: wrong === null || wrong === 'draining' ? wrong ?? 'ok' : `overloaded (${wrong})` }
-  for (const pool of pools) {
-    const loaded = pool.status().models.filter(({ workers }) => workers.some(({ state }) => state === 'ready')).length
-    checks[pool.name] = `${loaded} of ${pool.status().models.length} models loaded`
-  }
-  const isUsable = (pool: Pool) => pool.status().models.some(({ model }) => USABLE.has(pool.availability(model).state))
-  const usable = backends.size > pools.length || pools.some(isUsable)
-  return { ready: wrong === null && usable, checks }
-}
-
 function healthOf (config: Config, backends: ReadonlyMap<string, Backend>) {
   return config.backends.map(({ name, kind }) => {
     const backend = backends.get(name)!
@@ -367,50 +334,3 @@ function keysOf (backend: Backend, model: string) {
   const keys = backend.keys?.(model) ?? []
   return keys.length > 0 && { keys }
 }
-
-async function listen (server: FastifyInstance, { host, port }: { host: string, port: number }, section: 'server' | 'admin'): Promise<string> {
-  try {
-    await server.listen({ host, port })
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    const flag = section === 'server' ? 'PORT or --port' : 'ADMIN_PORT or --admin-port'
-    if (code === 'EADDRINUSE') throw new Error(`Port ${port} on ${host} is in use (${section}.port). Choose another with ${flag}, or stop what listens there.`, { cause: error })
-    if (code === 'EACCES') throw new Error(`Not allowed to listen on port ${port} (${section}.port). Choose one above 1023 with ${flag}.`, { cause: error })
-    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') throw new Error(`${host} is no address of this host (${section}.host).`, { cause: error })
-    throw error
-  }
-  const { address, family, port: bound } = server.server.address() as AddressInfo
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${bound}`
-}
-
-/** Running calls may finish; when patience ends their backends are closed, which ends each with an error event. */
-async function closeGently (server: FastifyInstance, patience: AbortSignal, backends: ReadonlyMap<string, Backend>): Promise<void> {
-  const closed = server.close()
-  // Connections that fall idle while closing would keep the server open until their keep-alive ends.
-  const sweep = setInterval(() => server.server.closeIdleConnections(), SWEEP_MS)
-  try {
-    await Promise.race([closed, aborted(patience)])
-    if (patience.aborted) {
-      await Promise.all([...backends.values()].map(backend => backend.close(AbortSignal.abort())))
-      await Promise.race([closed, aborted(AbortSignal.timeout(LAST_WORDS_MS))])
-      server.server.closeAllConnections()
-    }
-    await closed
-  } finally {
-    clearInterval(sweep)
-  }
-}
-
-async function closeNow (server: FastifyInstance): Promise<void> {
-  server.server.closeAllConnections()
-  await server.close()
-}
-
-function aborted (signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise(resolve => { signal.addEventListener('abort', () => resolve(), { once: true }) })
-}
-
-const SWEEP_MS = 50
-/** Time for the error events of calls that are cut off to reach their callers. */
-const LAST_WORDS_MS = 1_000

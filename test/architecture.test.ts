@@ -5,7 +5,7 @@ import { test } from 'tap'
 
 /** A file imports its own folder and lower layers. Folders of one layer do not know each other. Bottom first. */
 const LAYERS = [
-  ['errors.ts', 'version.ts', 'bag.ts'],
+  ['errors.ts', 'version.ts', 'bag.ts', 'opened.ts'],
   ['wire', 'config'],
   ['state', 'store', 'models'],
   ['tenants', 'limits', 'policy', 'backends', 'worker', 'usage', 'egress', 'files'],

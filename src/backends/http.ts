@@ -6,6 +6,7 @@ import type { Answer } from '../wire/answer.ts'
 import { wireErrorOf, type WireError } from '../wire/observe.ts'
 import { EventCutter, type Cutter } from '../wire/sse.ts'
 import type { Attempts, Running } from './attempts.ts'
+import { Collected, MAX_BODY_BYTES, MAX_REFUSAL_BYTES } from './collected.ts'
 import { broken, refused, reported, reportedInStream, type Asked } from './failure.ts'
 import { Frames, type FrameSource } from './frames.ts'
 import { Passage } from './passage.ts'
@@ -13,9 +14,6 @@ import { CHAT, type Route } from './routes.ts'
 
 export type { Dispatcher } from 'undici'
 
-const MAX_BODY_BYTES = 67_108_864
-/** Of an answer that is an error only this much is read. */
-const MAX_REFUSAL_BYTES = 65_536
 /** After `[DONE]` the connection can be used again if the response ends this soon. */
 const END_GRACE_MS = 1_000
 
@@ -305,33 +303,6 @@ class Exchange implements Dispatcher.DispatchHandler, FrameSource, Running {
   #translated (value: unknown, route: Route, type: string): void {
     if (route.isAnswer(value)) this.#resolve({ kind: 'body', bytes: Buffer.from(JSON.stringify(value)), value })
     else this.#refuseAnswer(`answered with ${named(type)} that is no ${route.answer}`)
-  }
-}
-
-/** Bytes of an answer that is read as a whole. Calls `done` once, at its end or at its bound. */
-class Collected {
-  readonly #limit: number
-  readonly #done: (body: Buffer, isWhole: boolean) => void
-  readonly #chunks: Buffer[] = []
-  length = 0
-
-  constructor (limit: number, done: (body: Buffer, isWhole: boolean) => void) {
-    this.#limit = limit
-    this.#done = done
-  }
-
-  /** Then a part of it is worth reading, too. */
-  get isRefusal (): boolean { return this.#limit === MAX_REFUSAL_BYTES }
-
-  push (chunk: Buffer): void {
-    this.#chunks.push(chunk)
-    this.length += chunk.length
-    if (this.length > this.#limit) this.#done(Buffer.concat(this.#chunks), false)
-  }
-
-  end (): void {
-    const [first] = this.#chunks
-    this.#done(this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks), true)
   }
 }
 

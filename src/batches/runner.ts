@@ -100,7 +100,7 @@ export class BatchRunner {
     }
   }
 
-  /** @returns false when there is nothing to do for now */
+  /** @returns false when there is nothing that it could do at this moment */
   async #step (): Promise<boolean> {
     const next = this.#running.size < this.#parts.config.parallel ? await this.#nextLine() : null
     if (next !== null) this.#start(next.batch, next.line)

@@ -15,7 +15,7 @@ export interface Tenants {
    */
   authenticate (credential: string | undefined): Promise<Principal>
   /**
-   * Who a key stands for now, for work that goes on when its caller has left. Asks the store each time.
+   * Whom a key stands for at this moment, for work that goes on when its caller has left. Asks the store each time.
    * @throws GatewayError `invalid_api_key` when the key is gone, revoked or expired; `internal_error` when the store cannot be read
    */
   principalOf (keyId: string): Promise<Principal>
