@@ -6,6 +6,7 @@ import type { Call } from './call.ts'
 import { lastPrompt } from './complexity.ts'
 import { examine, eyes, fetchImages } from './images.ts'
 import { roughTokens } from './meter.ts'
+import { both, search } from './search.ts'
 import { serve, type Inbound, type Kind, type Outlet, type Services } from './serve.ts'
 import { fit } from './unknown.ts'
 
@@ -15,7 +16,7 @@ const CHAT: Kind<ChatRequest> = {
   validate: validateChat,
   estimate: estimateTokens,
   examine,
-  needs: (request, { media }) => media === 0 ? null : eyes(request),
+  needs: (request, { media }) => both(media === 0 ? null : eyes(request), search(request)),
   complete: fetchImages,
   prompt: lastPrompt,
   fit,

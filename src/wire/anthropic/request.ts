@@ -7,7 +7,8 @@ import { isObject, type Members } from '../check.ts'
 import { toThinking, type ThinkingStyle } from './thinking.ts'
 import { toTools } from './tools.ts'
 import { toConversation, type Block } from './turns.ts'
-import { refuseUntranslatable, unsupported } from './unsupported.ts'
+import { refuseUntranslatable, unsupported } from '../untranslatable.ts'
+import { MESSAGES } from './unsupported.ts'
 
 /** How long what stands before the conversation is kept ready at Anthropic. */
 export type PromptCache = 'off' | '5m' | '1h'
@@ -22,7 +23,7 @@ export interface MessagesOptions {
 /** @throws GatewayError `unsupported_value` naming what cannot be translated */
 export function toMessages (request: ChatRequest, { maxTokens: otherwise, promptCache, thinking: style }: MessagesOptions): Members {
   const asked = request as Members
-  refuseUntranslatable(asked)
+  refuseUntranslatable(asked, MESSAGES)
   const { system, turns } = toConversation(request.messages)
   const room = { model: request.model, asked: request.max_completion_tokens ?? request.max_tokens ?? null, otherwise }
   const { maxTokens, thinking, effort } = toThinking(request.reasoning_effort ?? undefined, style, room)

@@ -3,7 +3,7 @@
  * they see fit. Source: "Extended thinking", "Adaptive thinking" and "Effort", and the types of Anthropic's SDK, read 2026-11-22.
  */
 import type { Members } from '../check.ts'
-import { unsupported } from './unsupported.ts'
+import { unsupported } from '../untranslatable.ts'
 
 /** `auto` tells by the name of the model. */
 export type ThinkingStyle = 'auto' | 'budget' | 'adaptive'

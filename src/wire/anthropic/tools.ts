@@ -1,6 +1,6 @@
 /** Tools and the choice among them. Source: Messages API reference, "Tool use", read 2026-11-22. */
 import type { Members } from '../check.ts'
-import { unsupported } from './unsupported.ts'
+import { unsupported } from '../untranslatable.ts'
 
 /** `tools` and `tool_choice` of the Messages API; nothing where the request has no tools. */
 export function toTools (request: Members): Members {

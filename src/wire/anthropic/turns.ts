@@ -3,7 +3,7 @@
  * Source: Messages API reference, "Create a Message", and "Tool use", read 2026-11-22.
  */
 import { isObject, type Members } from '../check.ts'
-import { unsupported } from './unsupported.ts'
+import { unsupported } from '../untranslatable.ts'
 
 export type Block = Members & { readonly type: string }
 export interface Turn { readonly role: 'user' | 'assistant', readonly content: Block[] }

@@ -1,7 +1,7 @@
 /** Embeddings in the words of Gemini's batchEmbedContents, and back. Pure. Source: Gemini API reference, "Embeddings", read 2026-11-22. */
 import { isObject, type Members } from '../check.ts'
 import { encoded, inputsOf, type EmbeddingsRequest, type EncodingFormat } from '../embeddings.ts'
-import { unsupported } from './unsupported.ts'
+import { unsupported } from '../untranslatable.ts'
 
 /** `user` only labels the call. */
 const TRANSLATED: ReadonlySet<string> = new Set(['model', 'input', 'encoding_format', 'dimensions', 'user'])

@@ -7,12 +7,13 @@ import type { Members } from '../check.ts'
 import { takesBudget, toThinking, type ThinkingStyle } from './thinking.ts'
 import { toTools } from './tools.ts'
 import { toConversation } from './turns.ts'
-import { refuseUntranslatable, unsupported } from './unsupported.ts'
+import { refuseUntranslatable, unsupported } from '../untranslatable.ts'
+import { GENERATE } from './unsupported.ts'
 
 /** @throws GatewayError `unsupported_value` naming what cannot be translated */
 export function toGenerate (request: ChatRequest, style: ThinkingStyle): Members {
   const asked = request as Members
-  refuseUntranslatable(asked)
+  refuseUntranslatable(asked, GENERATE)
   const { system, contents } = toConversation(request.messages, !takesBudget(request.model))
   const config = present({
     temperature: asked['temperature'],

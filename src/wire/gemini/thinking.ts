@@ -3,7 +3,7 @@
  * table of efforts in "OpenAI compatibility", read 2026-11-22.
  */
 import type { Members } from '../check.ts'
-import { unsupported } from './unsupported.ts'
+import { unsupported } from '../untranslatable.ts'
 
 /** `auto` tells by the name of the model. */
 export type ThinkingStyle = 'auto' | 'budget' | 'level'

@@ -1,6 +1,6 @@
 /** Tools and the choice among them. Source: "Function calling" and the reference of FunctionCallingConfig, read 2026-11-22. */
 import type { Members } from '../check.ts'
-import { unsupported } from './unsupported.ts'
+import { unsupported } from '../untranslatable.ts'
 
 /** `tools` and `toolConfig`; nothing where the request has no tools. */
 export function toTools (request: Members): Members {

@@ -3,7 +3,7 @@
  * calling" and "Thought signatures", read 2026-11-22.
  */
 import { isObject, type Members } from '../check.ts'
-import { unsupported } from './unsupported.ts'
+import { unsupported } from '../untranslatable.ts'
 
 export interface Content { readonly role: 'user' | 'model', readonly parts: Members[] }
 export interface Conversation { readonly system: Members[], readonly contents: Content[] }

@@ -1,11 +1,6 @@
 /** What of a chat request has no counterpart in Gemini's generateContent, and is refused rather than lost. */
-import { GatewayError } from '../../errors.ts'
-import { isObject, type Members } from '../check.ts'
-
-/** Another target may take it, so the call falls back where it can. */
-export function unsupported (param: string, why: string): GatewayError {
-  return new GatewayError('unsupported_value', `${param}: ${why}`, { param })
-}
+import { isObject } from '../check.ts'
+import type { Vocabulary } from '../untranslatable.ts'
 
 /** Members that `toGenerate` translates. */
 const TRANSLATED: ReadonlySet<string> = new Set([
@@ -32,13 +27,4 @@ const HARMLESS: Readonly<Record<string, (value: unknown) => boolean>> = {
   verbosity: value => value === 'medium'
 }
 
-/** @throws GatewayError `unsupported_value` naming the first member that cannot be honoured */
-export function refuseUntranslatable (request: Members): void {
-  for (const name in request) {
-    const value = request[name]
-    if (TRANSLATED.has(name) || value === undefined || value === null) continue
-    if (Object.hasOwn(HARMLESS, name) && HARMLESS[name]!(value)) continue
-    // An unknown member is named by the caller, and might be anything.
-    throw unsupported(/^[\w.-]{1,64}$/.test(name) ? name : '?', 'the Gemini API has nothing like it. Leave it out, or call another model.')
-  }
-}
+export const GENERATE: Vocabulary = { api: 'the Gemini API', translated: TRANSLATED, harmless: HARMLESS }
